@@ -1,0 +1,106 @@
+#pragma once
+
+#include <cstddef>
+
+#include "dataplane/base/error.h"
+#include "dataplane/buffer/slice_buffer.h"
+
+namespace weft::http {
+class HeaderMap;
+}
+
+namespace weft::buffer {
+
+// The one class of back-pressure: bytes of one message body from one producer to one consumer, bounded.
+// The producer writes slices, then calls Notify() once for all that came out of one read; the consumer pulls. When the
+// pipe is full the producer leaves its source unread and goes on at OnPipeSpace().
+// Owner: the producer (a codec's stream). Thread: the worker's. Neither side may be called back after it detached.
+class BodyPipe {
+ public:
+  class Producer {
+   public:
+    // The consumer took bytes from a pipe that was full.
+    virtual void OnPipeSpace() = 0;
+
+   protected:
+    ~Producer() = default;
+  };
+  class Consumer {
+   public:
+    // There are bytes, the end, or a failure; also called with none of them after a head without body bytes yet.
+    virtual void OnPipeReady() = 0;
+
+   protected:
+    ~Consumer() = default;
+  };
+  enum class State : unsigned char { kOpen, kEnded, kFailed };
+
+  // Bytes above which full() is true. One read may overshoot it.
+  static constexpr size_t kDefaultCapacity = 64 * 1024;
+
+  void Reset(Producer* producer, size_t capacity = kDefaultCapacity) {
+    data_.Clear();
+    producer_ = producer;
+    consumer_ = nullptr;
+    trailers_ = nullptr;
+    capacity_ = capacity;
+    total_ = 0;
+    state_ = State::kOpen;
+    was_full_ = false;
+    error_ = Error();
+  }
+  void set_consumer(Consumer* c) { consumer_ = c; }
+  void DetachProducer() { producer_ = nullptr; }
+
+  // Producer's side.
+  void Write(Slice s) {
+    total_ += s.size();
+    data_.Append(std::move(s));
+    if (data_.size() >= capacity_) was_full_ = true;
+  }
+  // `trailers` may be null; it stays valid until the consumer is done.
+  void End(const http::HeaderMap* trailers = nullptr) {
+    state_ = State::kEnded;
+    trailers_ = trailers;
+  }
+  void Fail(const Error& e) {
+    state_ = State::kFailed;
+    error_ = e;
+  }
+  bool full() const { return data_.size() >= capacity_; }
+  void Notify() {
+    if (consumer_ != nullptr) consumer_->OnPipeReady();
+  }
+
+  // Consumer's side.
+  size_t available() const { return data_.size(); }
+  size_t Pull(SliceBuffer& to, size_t max = SIZE_MAX) {
+    size_t n = data_.MoveTo(to, max);
+    if (was_full_ && data_.size() < capacity_) {
+      was_full_ = false;
+      if (producer_ != nullptr) producer_->OnPipeSpace();
+    }
+    return n;
+  }
+  // All bytes were pulled and no more will come.
+  bool finished() const { return state_ == State::kEnded && data_.empty(); }
+  bool ended() const { return state_ == State::kEnded; }
+  bool failed() const { return state_ == State::kFailed; }
+  const Error& error() const { return error_; }
+  const http::HeaderMap* trailers() const { return trailers_; }
+  // Bytes that the producer wrote so far.
+  uint64_t total() const { return total_; }
+
+ private:
+  SliceBuffer data_;
+  Producer* producer_ = nullptr;
+  Consumer* consumer_ = nullptr;
+  const http::HeaderMap* trailers_ = nullptr;
+  size_t capacity_ = kDefaultCapacity;
+  uint64_t total_ = 0;
+  Error error_;
+  State state_ = State::kOpen;
+  bool was_full_ = false;
+};
+
+}  // namespace weft::buffer

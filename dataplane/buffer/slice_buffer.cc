@@ -1,0 +1,73 @@
+#include "dataplane/buffer/slice_buffer.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace weft::buffer {
+
+void SliceBuffer::AppendCopy(Slab& slab, std::string_view s) {
+  while (!s.empty()) {
+    if (!tail_ || tail_used_ == tail_->capacity()) {
+      tail_ = slab.Get();
+      tail_used_ = 0;
+    }
+    size_t n = std::min<size_t>(s.size(), tail_->capacity() - tail_used_);
+    char* to = tail_->data() + tail_used_;
+    memcpy(to, s.data(), n);
+    tail_used_ += static_cast<uint32_t>(n);
+    Append(Slice(tail_, to, n));
+    s.remove_prefix(n);
+  }
+}
+
+size_t SliceBuffer::MoveTo(SliceBuffer& to, size_t max) {
+  size_t moved = 0;
+  while (moved < max && head_ < slices_.size()) {
+    Slice& s = slices_[head_];
+    size_t n = std::min(s.size(), max - moved);
+    if (n == s.size()) {
+      to.Append(std::move(s));
+      s = Slice();
+      ++head_;
+    } else {
+      Slice part = s;
+      part.Truncate(n);
+      s.RemovePrefix(n);
+      to.Append(std::move(part));
+    }
+    moved += n;
+  }
+  size_ -= moved;
+  if (size_ == 0) Clear();
+  return moved;
+}
+
+void SliceBuffer::Consume(size_t n) {
+  assert(n <= size_);
+  size_ -= n;
+  while (n > 0) {
+    Slice& s = slices_[head_];
+    if (n < s.size()) {
+      s.RemovePrefix(n);
+      return;
+    }
+    n -= s.size();
+    s = Slice();
+    ++head_;
+  }
+  if (size_ == 0) Clear();
+}
+
+void SliceBuffer::Compact() {
+  slices_.erase(slices_.begin(), slices_.begin() + static_cast<std::ptrdiff_t>(head_));
+  head_ = 0;
+}
+
+std::string SliceBuffer::ToString() const {
+  std::string out;
+  out.reserve(size_);
+  for (size_t i = head_; i < slices_.size(); ++i) out.append(slices_[i].view());
+  return out;
+}
+
+}  // namespace weft::buffer

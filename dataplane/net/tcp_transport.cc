@@ -1,0 +1,93 @@
+#include "dataplane/net/tcp_transport.h"
+
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace weft::net {
+
+TcpTransport::TcpTransport(event::Loop& loop, int fd, const Address& peer, const Address& local)
+    : loop_(loop), fd_(fd), peer_(peer), local_(local) {
+  if (!peer.is_unix()) {
+    int on = 1;
+    setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  }
+}
+
+TcpTransport::~TcpTransport() {
+  if (destroyed_ != nullptr) *destroyed_ = true;
+  watcher_.Stop();
+  close(fd_);
+}
+
+void TcpTransport::set_handler(Transport::Handler* handler) {
+  handler_ = handler;
+  if (!watcher_.started()) watcher_.Start(loop_, fd_, event::FdWatcher::kRead, this);
+}
+
+ssize_t TcpTransport::Read(const iovec* iov, int count) {
+  ssize_t n;
+  do {
+    n = count == 1 ? recv(fd_, iov->iov_base, iov->iov_len, 0) : readv(fd_, iov, count);
+  } while (n < 0 && errno == EINTR);
+  return n < 0 ? -errno : n;
+}
+
+ssize_t TcpTransport::Write(const iovec* iov, int count) {
+  ssize_t n;
+  do {
+    if (count == 1) {
+      n = send(fd_, iov->iov_base, iov->iov_len, MSG_NOSIGNAL);
+    } else {
+      msghdr m = {};
+      m.msg_iov = const_cast<iovec*>(iov);
+      m.msg_iovlen = static_cast<size_t>(count);
+      n = sendmsg(fd_, &m, MSG_NOSIGNAL);
+    }
+  } while (n < 0 && errno == EINTR);
+  return n < 0 ? -errno : n;
+}
+
+void TcpTransport::WantWrite() { watcher_.SetInterest(watcher_.interest() | event::FdWatcher::kWrite); }
+
+void TcpTransport::SetReading(bool on) {
+  uint8_t write = watcher_.interest() & event::FdWatcher::kWrite;
+  watcher_.SetInterest(static_cast<uint8_t>(write | (on ? event::FdWatcher::kRead : 0)));
+}
+
+void TcpTransport::ShutdownWrite() { shutdown(fd_, SHUT_WR); }
+
+void TcpTransport::SetResetOnClose() {
+  linger l = {1, 0};
+  setsockopt(fd_, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+}
+
+const Address& TcpTransport::local_address() {
+  if (!local_.valid()) {
+    sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    if (getsockname(fd_, reinterpret_cast<sockaddr*>(&ss), &len) == 0) {
+      local_ = Address::FromSockaddr(reinterpret_cast<sockaddr*>(&ss), len);
+    }
+  }
+  return local_;
+}
+
+void TcpTransport::OnFdReady(uint8_t ready) {
+  bool destroyed = false;
+  destroyed_ = &destroyed;
+  if ((ready & event::FdWatcher::kWrite) && (watcher_.interest() & event::FdWatcher::kWrite || watcher_.interest() == 0)) {
+    watcher_.SetInterest(static_cast<uint8_t>(watcher_.interest() & ~event::FdWatcher::kWrite));
+    handler_->OnWritable();
+    if (destroyed) return;
+  }
+  if (ready & event::FdWatcher::kRead) {
+    handler_->OnReadable();
+    if (destroyed) return;
+  }
+  destroyed_ = nullptr;
+}
+
+}  // namespace weft::net
