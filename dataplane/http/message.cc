@@ -1,0 +1,154 @@
+#include "dataplane/http/message.h"
+
+#include <algorithm>
+
+namespace weft::http {
+
+std::string_view ProtocolName(Protocol p) {
+  switch (p) {
+    case Protocol::kHttp10:
+      return "HTTP/1.0";
+    case Protocol::kHttp11:
+      return "HTTP/1.1";
+    case Protocol::kHttp2:
+      return "HTTP/2";
+  }
+  return "";
+}
+
+void RequestHead::Clear() {
+  method = authority = path = upgrade = {};
+  scheme = "http";
+  headers.Clear();
+  protocol = Protocol::kHttp11;
+  content_length = 0;
+  has_body = expect_continue = false;
+}
+
+void ResponseHead::Clear() {
+  status = 0;
+  headers.Clear();
+  protocol = Protocol::kHttp11;
+  content_length = 0;
+  has_body = length_without_body = false;
+}
+
+std::string_view ReasonPhrase(int status) {
+  switch (status) {
+    case 100: return "Continue";
+    case 101: return "Switching Protocols";
+    case 102: return "Processing";
+    case 103: return "Early Hints";
+    case 200: return "OK";
+    case 201: return "Created";
+    case 202: return "Accepted";
+    case 203: return "Non-Authoritative Information";
+    case 204: return "No Content";
+    case 205: return "Reset Content";
+    case 206: return "Partial Content";
+    case 207: return "Multi-Status";
+    case 300: return "Multiple Choices";
+    case 301: return "Moved Permanently";
+    case 302: return "Found";
+    case 303: return "See Other";
+    case 304: return "Not Modified";
+    case 307: return "Temporary Redirect";
+    case 308: return "Permanent Redirect";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 402: return "Payment Required";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 406: return "Not Acceptable";
+    case 407: return "Proxy Authentication Required";
+    case 408: return "Request Timeout";
+    case 409: return "Conflict";
+    case 410: return "Gone";
+    case 411: return "Length Required";
+    case 412: return "Precondition Failed";
+    case 413: return "Content Too Large";
+    case 414: return "URI Too Long";
+    case 415: return "Unsupported Media Type";
+    case 416: return "Range Not Satisfiable";
+    case 417: return "Expectation Failed";
+    case 421: return "Misdirected Request";
+    case 422: return "Unprocessable Content";
+    case 423: return "Locked";
+    case 424: return "Failed Dependency";
+    case 425: return "Too Early";
+    case 426: return "Upgrade Required";
+    case 428: return "Precondition Required";
+    case 429: return "Too Many Requests";
+    case 431: return "Request Header Fields Too Large";
+    case 451: return "Unavailable For Legal Reasons";
+    case 500: return "Internal Server Error";
+    case 501: return "Not Implemented";
+    case 502: return "Bad Gateway";
+    case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
+    case 505: return "HTTP Version Not Supported";
+    case 507: return "Insufficient Storage";
+    case 511: return "Network Authentication Required";
+    default: return "Unknown";
+  }
+}
+
+namespace {
+
+// Calls f with each trimmed, non-empty element of a comma-separated list until it returns false.
+template <typename F>
+void ForEachToken(std::string_view list, F f) {
+  while (!list.empty()) {
+    size_t comma = std::min(list.find(','), list.size());
+    std::string_view t = list.substr(0, comma);
+    list.remove_prefix(std::min(comma + 1, list.size()));
+    while (!t.empty() && (t.front() == ' ' || t.front() == '\t')) t.remove_prefix(1);
+    while (!t.empty() && (t.back() == ' ' || t.back() == '\t')) t.remove_suffix(1);
+    if (!t.empty() && !f(t)) return;
+  }
+}
+
+}  // namespace
+
+bool ListHasToken(std::string_view list, std::string_view token) {
+  bool found = false;
+  ForEachToken(list, [&](std::string_view t) {
+    found = EqualsIgnoreCase(t, token);
+    return !found;
+  });
+  return found;
+}
+
+void RemoveHopByHop(HeaderMap& headers) {
+  if (headers.Has(HeaderId::kConnection)) {
+    // Each element of each Connection field nominates a field of this hop only.
+    std::string_view lists[8];
+    size_t n = 0;
+    for (const Header& h : headers) {
+      if (h.id == HeaderId::kConnection && n < std::size(lists)) lists[n++] = h.value;
+    }
+    for (size_t i = 0; i < n; ++i) {
+      ForEachToken(lists[i], [&](std::string_view t) {
+        HeaderId id = IdentifyHeader(t);
+        // Never let a peer strip the fields that framing, routing and identity rest on.
+        if (id != HeaderId::kHost && id != HeaderId::kContentLength && id != HeaderId::kTransferEncoding &&
+            id != HeaderId::kTe && id != HeaderId::kXForwardedFor && id != HeaderId::kXForwardedProto) {
+          headers.Remove(t);
+        }
+        return true;
+      });
+    }
+    headers.Remove(HeaderId::kConnection);
+  }
+  headers.Remove(HeaderId::kKeepAlive);
+  headers.Remove(HeaderId::kProxyConnection);
+  headers.Remove(HeaderId::kUpgrade);
+  if (const Header* te = headers.Find(HeaderId::kTe)) {
+    bool trailers = ListHasToken(te->value, "trailers");
+    headers.Remove(HeaderId::kTe);
+    if (trailers) headers.Add(HeaderId::kTe, "trailers");
+  }
+}
+
+}  // namespace weft::http

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "dataplane/http/header_map.h"
+
+namespace weft::http {
+
+enum class Protocol : uint8_t { kHttp10, kHttp11, kHttp2 };
+std::string_view ProtocolName(Protocol p);  // "HTTP/1.1"
+
+inline constexpr int64_t kUnknownLength = -1;
+
+// A request's head. `authority` is the Host field (or the absolute target's authority), which is not in `headers`.
+// `path` includes the query. All views follow HeaderMap's rule of life.
+struct RequestHead {
+  std::string_view method;
+  std::string_view scheme = "http";
+  std::string_view authority;
+  std::string_view path;
+  HeaderMap headers;
+  Protocol protocol = Protocol::kHttp11;
+  // Body bytes announced by Content-Length; kUnknownLength with a body of unknown length.
+  int64_t content_length = 0;
+  bool has_body = false;
+  // The sender waits for 100 Continue (RFC 9110 section 10.1.1).
+  bool expect_continue = false;
+  // Upgrade token that Connection nominates; empty when there is none.
+  std::string_view upgrade;
+
+  void Clear();
+};
+
+struct ResponseHead {
+  int status = 0;
+  HeaderMap headers;
+  Protocol protocol = Protocol::kHttp11;
+  // As in RequestHead. A response to HEAD and 304 may announce a length without a body.
+  int64_t content_length = 0;
+  bool has_body = false;
+  // The length stands in the head although there is no body (HEAD, 304).
+  bool length_without_body = false;
+
+  void Clear();
+};
+
+// "OK" for 200, "Unknown" for codes without a registered phrase.
+std::string_view ReasonPhrase(int status);
+
+// Removes the hop-by-hop fields of RFC 9110 section 7.6.1 and what Connection nominates, except a nominated field
+// whose loss would change meaning at this hop only. `te: trailers` survives. Framing fields are the serializer's.
+void RemoveHopByHop(HeaderMap& headers);
+
+// Whether a comma-separated list field holds `token` (case does not count).
+bool ListHasToken(std::string_view list, std::string_view token);
+
+}  // namespace weft::http

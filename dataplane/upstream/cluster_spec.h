@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dataplane/base/clock.h"
+#include "dataplane/net/address.h"
+
+namespace weft::upstream {
+
+// Process-wide limits of one cluster at one priority (Envoy's circuit_breakers.thresholds).
+struct CircuitBreakers {
+  uint32_t max_connections = 1024;
+  uint32_t max_pending_requests = 1024;
+  uint32_t max_requests = 1024;
+  uint32_t max_retries = 3;
+};
+
+enum class UpstreamProtocol : uint8_t { kHttp1, kHttp2 };
+enum class LbPolicy : uint8_t { kRoundRobin, kRandom };
+enum class DiscoveryType : uint8_t { kStatic, kEds, kStrictDns, kLogicalDns };
+
+// What a cluster is, without its endpoints: immutable, compiled once on the main thread, shared by all workers.
+struct ClusterSpec {
+  std::string name;
+  std::string alt_stat_name;  // empty: name
+  DiscoveryType discovery = DiscoveryType::kStatic;
+  std::string eds_service_name;  // empty: name
+  MonoNanos connect_timeout = 5 * kSecond;
+  LbPolicy lb_policy = LbPolicy::kRoundRobin;
+  UpstreamProtocol protocol = UpstreamProtocol::kHttp1;
+  CircuitBreakers breakers;       // default priority
+  uint32_t max_requests_per_connection = 0;  // 0: no limit
+  MonoNanos idle_timeout = 3600 * kSecond;   // 0: none
+  uint32_t max_response_head_bytes = 60 * 1024;
+  uint32_t buffer_limit = 1024 * 1024;       // per_connection_buffer_limit_bytes
+  bool tcp_keepalive = false;
+  // DNS clusters: host name and port of each endpoint are resolved by the main thread.
+  const std::string& stat_name() const { return alt_stat_name.empty() ? name : alt_stat_name; }
+};
+
+enum class HealthStatus : uint8_t { kUnknown, kHealthy, kUnhealthy, kDraining, kTimeout, kDegraded };
+
+struct EndpointSpec {
+  net::Address address;
+  std::string hostname;
+  uint32_t weight = 1;
+  uint32_t priority = 0;
+  HealthStatus health = HealthStatus::kUnknown;
+  std::string region, zone, sub_zone;
+  bool usable() const { return health == HealthStatus::kUnknown || health == HealthStatus::kHealthy || health == HealthStatus::kDegraded; }
+};
+
+// The endpoints of one cluster at one moment: immutable, shared by all workers. `version` is the hash of its wire form.
+struct EndpointSet {
+  std::vector<EndpointSpec> endpoints;
+  uint64_t version = 0;
+};
+
+}  // namespace weft::upstream
