@@ -151,17 +151,21 @@ int Serve(const std::string& title, const std::function<void(httplib::Server*)>&
                  port, std::strerror(errno));
     return 1;
   }
-  std::thread waiter([&] {
+  std::thread([&] {
     int which = 0;
     sigwait(&signals, &which);
     server.stop();
-  });
+    // stop() waits for kept-alive connections until they are idle for kIdleSeconds. Answers under way get a moment, then
+    // the program ends.
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    std::_Exit(0);
+  }).detach();
   std::printf("%s %s listens on %s:%d\n", title.c_str(), Env("SERVICE_VERSION", "v1").c_str(), address.c_str(), port);
   std::fflush(stdout);
-  const bool served = server.listen_after_bind();
-  if (!served) pthread_kill(waiter.native_handle(), SIGTERM);
-  waiter.join();
-  return served ? 0 : 1;
+  // Returns by itself only when accepting failed for good; the thread above ends the program otherwise.
+  if (!server.listen_after_bind()) return 1;
+  std::this_thread::sleep_for(std::chrono::seconds(2));
+  return 0;
 }
 
 }  // namespace weft::demo
