@@ -31,14 +31,17 @@ static_assert(sizeof(Counter) == 8);
 // Owner, Thread, Destroyed when: as Counter.
 class Gauge {
  public:
-  void Add(int64_t n) { SingleWriterAdd(value_, n); }
+  void Add(int64_t n) { Store(value() + n); }
   void Inc() { Add(1); }
   void Dec() { Add(-1); }
-  void Set(int64_t n) { value_.store(n, std::memory_order_relaxed); }
-  int64_t value() const { return value_.load(std::memory_order_relaxed); }
+  void Set(int64_t n) { Store(n); }
+  int64_t value() const { return bits_.load(std::memory_order_relaxed) >> 1; }
+  // False until it was changed for the first time (`/stats?usedonly`).
+  bool used() const { return (bits_.load(std::memory_order_relaxed) & 1) != 0; }
 
  private:
-  std::atomic<int64_t> value_{0};
+  void Store(int64_t n) { bits_.store(n * 2 | 1, std::memory_order_relaxed); }
+  std::atomic<int64_t> bits_{0};  // the value times two, plus the used bit
 };
 static_assert(sizeof(Gauge) == 8);
 
