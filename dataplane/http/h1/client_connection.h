@@ -1,0 +1,113 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "dataplane/event/loop.h"
+#include "dataplane/http/h1/head_parser.h"
+#include "dataplane/http/h1/serializer.h"
+#include "dataplane/http/stream.h"
+
+namespace weft::http::h1 {
+
+struct ClientOptions {
+  HeadLimits limits;
+  MonoNanos idle_timeout = 3600 * kSecond;  // without a request; 0: none
+  uint32_t max_requests = 0;                // on one connection; 0: no limit
+  uint32_t buffer_bytes = 64 * 1024;
+};
+
+struct ClientMessage;
+
+// What the HTTP/1 client connections of one worker share. Owner: Worker. Thread: the worker's.
+struct ClientContext {
+  ClientContext(event::Loop& l, buffer::Slab& s);
+  ~ClientContext();
+  event::Loop& loop;
+  buffer::Slab& slab;
+  std::vector<std::unique_ptr<ClientMessage>> free_messages;
+};
+
+struct ClientConnectionTag;
+
+// One upstream HTTP/1 connection: one request at a time, never pipelined. Between requests it keeps reading, so that a
+// close by the peer is seen at once and no idle connection holds a buffer.
+// Owner: the connection pool; after OnClosed the owner frees it by Loop::DeferDelete. Thread: the worker's.
+class ClientConnection final : public ListLink<ClientConnectionTag>,
+                               public ClientStream,
+                               private net::Transport::Handler,
+                               private buffer::BodyPipe::Producer,
+                               private buffer::BodyPipe::Consumer,
+                               private event::TurnEndTask {
+ public:
+  class Owner {
+   public:
+    // The exchange is over and the connection can carry another request.
+    virtual void OnIdle(ClientConnection& connection) = 0;
+    virtual void OnClosed(ClientConnection& connection) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  ClientConnection(ClientContext& context, const ClientOptions& options, std::unique_ptr<net::Transport> transport,
+                   Owner* owner);
+  ~ClientConnection();
+
+  bool idle() const { return state_ == State::kIdle; }
+  uint64_t requests() const { return requests_; }
+  uint64_t total_received() const { return total_received_; }
+  uint64_t total_sent() const { return total_sent_; }
+  // Closes when the request under way is over; now when there is none.
+  void Drain();
+  void Close();
+
+  // ClientStream.
+  void set_events(ClientStreamEvents* events) override { events_ = events; }
+  void SendRequest(const RequestHead& head, buffer::BodyPipe* body) override;
+  void Release() override;
+  net::Transport& transport() override { return *transport_; }
+  bool reused() const override { return requests_ > 1; }
+  uint64_t bytes_sent() const override;
+  uint64_t bytes_received() const override;
+
+ private:
+  enum class State : uint8_t { kIdle, kHead, kBody, kChunkedBody, kUntilClose, kTrailers, kDone, kClosed };
+
+  void OnReadable() override;
+  void OnWritable() override;
+  void OnPipeSpace() override;
+  void OnPipeReady() override;
+  void RunAtTurnEnd() override;
+
+  bool EnsureReadSpace();
+  void Process();
+  bool ProcessHead();
+  bool ProcessBody();
+  bool ProcessChunks();
+  bool ProcessTrailers();
+  void ResponseComplete(const HeaderMap* trailers);
+  void MaybeEnd();
+  void Flush();
+  void Reset(const Error& error);
+  void OnEof(int error);
+
+  ClientContext& context_;
+  const ClientOptions& options_;
+  std::unique_ptr<net::Transport> transport_;
+  Owner* owner_;
+  ClientStreamEvents* events_ = nullptr;
+  std::unique_ptr<ClientMessage> m_;
+  buffer::BlockRef block_;
+  uint32_t begin_ = 0, end_ = 0;
+  event::Timer idle_timer_;
+  uint64_t requests_ = 0, total_received_ = 0, total_sent_ = 0;
+  State state_ = State::kIdle;
+  bool close_after_ = false;
+  bool processing_ = false;
+  bool reading_off_ = false;
+  bool bulk_ = false;
+};
+
+}  // namespace weft::http::h1

@@ -1,0 +1,134 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "dataplane/event/loop.h"
+#include "dataplane/http/h1/head_parser.h"
+#include "dataplane/http/h1/serializer.h"
+#include "dataplane/http/stream.h"
+
+namespace weft::http::h1 {
+
+struct ServerOptions {
+  HeadLimits limits;
+  MonoNanos idle_timeout = 3600 * kSecond;    // no request under way; 0: none
+  MonoNanos head_timeout = 60 * kSecond;      // first byte to end of head; 0: none
+  MonoNanos request_timeout = 0;              // first byte to end of body; 0: none
+  MonoNanos stream_idle_timeout = 300 * kSecond;  // no byte moved either way; 0: none
+  MonoNanos delayed_close_timeout = 1 * kSecond;  // how long a refused peer may read its answer before the close
+  uint32_t max_requests = 0;                  // on one connection; 0: no limit
+  uint32_t buffer_bytes = 64 * 1024;          // of a body under way, each direction
+};
+
+struct ServerMessage;
+
+// What the HTTP/1 connections of one worker share. Owner: Worker. Thread: the worker's.
+struct ServerContext {
+  ServerContext(event::Loop& l, buffer::Slab& s);
+  ~ServerContext();
+  event::Loop& loop;
+  buffer::Slab& slab;
+  std::vector<std::unique_ptr<ServerMessage>> free_messages;  // state of a request under way, reused
+};
+
+struct ServerConnectionTag;
+
+// One downstream HTTP/1 connection: reads requests, one at a time and in order, and writes their answers. It is its
+// own ServerStream, since HTTP/1 has one message under way. An idle connection holds no buffer and no message state.
+// Owner: the listener's connection list; after OnClosed the owner frees it by Loop::DeferDelete. Thread: the worker's.
+class ServerConnection final : public ListLink<ServerConnectionTag>,
+                               public ServerStream,
+                               private net::Transport::Handler,
+                               private buffer::BodyPipe::Producer,
+                               private buffer::BodyPipe::Consumer,
+                               private event::TurnEndTask {
+ public:
+  class Owner {
+   public:
+    // The transport is closed; nothing more comes of this connection.
+    virtual void OnClosed(ServerConnection& connection) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  ServerConnection(ServerContext& context, const ServerOptions& options, std::unique_ptr<net::Transport> transport,
+                   ServerHandler* handler, Owner* owner);
+  ~ServerConnection();
+
+  // Finishes the request under way, then closes; an idle connection closes now.
+  void Drain();
+  // Cuts off.
+  void Close();
+  bool idle() const { return state_ == State::kIdle; }
+  uint64_t requests() const { return requests_; }
+  // Bytes over the life of the connection.
+  uint64_t total_received() const { return total_received_; }
+  uint64_t total_sent() const { return total_sent_; }
+
+  // ServerStream.
+  void set_events(ServerStreamEvents* events) override { events_ = events; }
+  RequestHead& request() override;
+  buffer::BodyPipe* request_body() override;
+  Arena& arena() override;
+  net::Transport& transport() override { return *transport_; }
+  MonoNanos start_time() const override;
+  uint64_t bytes_received() const override;
+  uint64_t bytes_sent() const override;
+  void SendInformational(const ResponseHead& head) override;
+  void SendResponse(const ResponseHead& head, buffer::BodyPipe* body) override;
+  void Abort() override;
+  void SetCloseAfter() override { close_after_ = true; }
+
+ private:
+  enum class State : uint8_t { kIdle, kHead, kBody, kChunkedBody, kTrailers, kComplete, kLingering, kClosed };
+
+  void OnReadable() override;
+  void OnWritable() override;
+  void OnPipeSpace() override;
+  void OnPipeReady() override;
+  void RunAtTurnEnd() override;
+
+  bool EnsureReadSpace();
+  void Process();
+  bool ProcessHead();
+  bool ProcessBody();
+  bool ProcessChunks();
+  bool ProcessTrailers();
+  void StartBody();
+  void RequestComplete(const HeaderMap* trailers);
+  void BodyError(const ParseError& error);
+  void Refuse(const ParseError& error);
+  void OnEof();
+  void OnIoError(int error);
+  void Flush();
+  void ResponseWritten();
+  void EndMessage();
+  void Linger();
+  void ResetStream(const Error& error);
+  void ArmTimer();
+  void OnTimer();
+  void Touch();
+
+  ServerContext& context_;
+  const ServerOptions& options_;
+  std::unique_ptr<net::Transport> transport_;
+  ServerHandler* handler_;
+  Owner* owner_;
+  ServerStreamEvents* events_ = nullptr;
+  std::unique_ptr<ServerMessage> m_;  // null when idle
+  buffer::BlockRef block_;            // read buffer; null when idle
+  uint32_t begin_ = 0, end_ = 0;      // unread bytes of block_
+  event::Timer timer_;
+  uint64_t requests_ = 0, total_received_ = 0, total_sent_ = 0;
+  State state_ = State::kIdle;
+  bool close_after_ = false;
+  bool processing_ = false;
+  bool reading_off_ = false;
+  bool bulk_ = false;  // the last read filled its buffer
+  bool linger_sent_ = false;
+};
+
+}  // namespace weft::http::h1
