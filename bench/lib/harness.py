@@ -8,6 +8,7 @@ import ctypes
 import http.client
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -36,6 +37,37 @@ def cores():
     if len(allowed) < 2:
         raise BenchError("this needs two CPU cores, and may use only %d; see nproc and taskset -p $$" % len(allowed))
     return allowed[0], allowed[1]
+
+
+def raise_file_limit():
+    """Children inherit it; the many-connection measurements need it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def core_ticks(core):
+    """(idle, all) of one core so far."""
+    with open("/proc/stat") as f:
+        for line in f:
+            if line.startswith("cpu%d " % core):
+                fields = [int(x) for x in line.split()[1:9]]
+                return fields[3] + fields[4], sum(fields)
+    raise BenchError("/proc/stat has no core %d" % core)
+
+
+def wait_quiet(used_cores, seconds):
+    """Waits until each core was idle for nine tenths of 0.3 s; False when that did not come within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        before = [core_ticks(c) for c in used_cores]
+        time.sleep(0.3)
+        after = [core_ticks(c) for c in used_cores]
+        if all(a[0] - b[0] >= 0.9 * (a[1] - b[1]) for a, b in zip(after, before)):
+            return True
+        if time.monotonic() > deadline:
+            return False
 
 
 def build(*targets):
@@ -167,8 +199,9 @@ class Supervisor:
         for s, handler in self.old.items():
             signal.signal(s, handler)
 
-    def start(self, name, argv, core=None, batch=False, stdout=None, stdin=subprocess.DEVNULL):
-        """batch: SCHED_BATCH, so that load generator and origin, which share a core, don't preempt each other at each message."""
+    def start(self, name, argv, core=None, batch=False, stdout=None, in_child=None):
+        """batch: SCHED_BATCH, so that load generator and origin, which share a core, don't preempt each other at each message.
+        in_child: called in the new process as the last thing before exec."""
         log = self.folder / (name + ".log")
         parent = os.getpid()
 
@@ -180,11 +213,13 @@ class Supervisor:
                 os.sched_setaffinity(0, {core})
             if batch:
                 os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            if in_child:
+                in_child()
 
         with open(log, "wb") as out:
             try:
-                process = subprocess.Popen([str(a) for a in argv], stdin=stdin, stdout=stdout or out, stderr=out, cwd=self.folder,
-                                           preexec_fn=before_exec)
+                process = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=stdout or out, stderr=out,
+                                           cwd=self.folder, preexec_fn=before_exec)
             except OSError as e:
                 raise BenchError("cannot start %s: %s" % (name, e))
         child = Child(name, process, log)

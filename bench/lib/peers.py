@@ -57,7 +57,7 @@ static_resources:
 HAPROXY_CFG = """\
 global
   nbthread 1
-  maxconn 20000
+  maxconn {connections}
 defaults
   mode http
   timeout connect 5s
@@ -74,12 +74,11 @@ backend origin
 NGINX_CONF = """\
 {user}daemon off;
 worker_processes 1;
-worker_rlimit_nofile 65536;
 error_log {folder}/nginx.log warn;
 pid {folder}/nginx.pid;
 events {{
   use epoll;
-  worker_connections 32768;
+  worker_connections {sockets};
   multi_accept on;
 }}
 http {{
@@ -94,7 +93,7 @@ http {{
   scgi_temp_path {folder}/nginx-scgi;
   upstream origin {{
     server 127.0.0.1:{origin};
-    keepalive 16384;
+    keepalive {connections};
     keepalive_requests 1000000000;
   }}
   server {{
@@ -133,6 +132,7 @@ class Peer:
 
     def __init__(self):
         self.port = self.admin_port = 0
+        self.connections = 1024  # room for so many; what a proxy reserves for them is in its RSS
         self.child = None
         self.binary = None
         self.missing = NOT_INSTALLED
@@ -247,7 +247,7 @@ class HAProxy(Peer):
 
     def prepare(self, folder, origin_port):
         path = folder / "haproxy.cfg"
-        path.write_text(HAPROXY_CFG.format(port=self.port, origin=origin_port))
+        path.write_text(HAPROXY_CFG.format(port=self.port, origin=origin_port, connections=self.connections))
         return [self.binary, "-db", "-f", path]
 
 
@@ -264,7 +264,8 @@ class Nginx(Peer):
     def prepare(self, folder, origin_port):
         path = folder / "nginx.conf"
         user = "user root;\n" if os.geteuid() == 0 else ""
-        path.write_text(NGINX_CONF.format(user=user, folder=folder, port=self.port, origin=origin_port))
+        path.write_text(NGINX_CONF.format(user=user, folder=folder, port=self.port, origin=origin_port,
+                                          connections=self.connections, sockets=2 * self.connections + 64))
         return [self.binary, "-p", folder, "-c", path, "-e", folder / "nginx.log"]
 
 
