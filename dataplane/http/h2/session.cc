@@ -103,11 +103,18 @@ struct Session::Callbacks {
     return 0;
   }
 
-  static int OnFrameSent(nghttp2_session* h2, const nghttp2_frame* frame, void*) {
+  static int OnBeforeFrame(nghttp2_session* h2, const nghttp2_frame* frame, void*) {
+    if (frame->hd.type != NGHTTP2_HEADERS) return 0;
+    Stream* s = StreamOf(h2, frame->hd.stream_id);
+    if (s != nullptr) s->head_sent_ = true;
+    return 0;
+  }
+
+  static int OnFrameSent(nghttp2_session* h2, const nghttp2_frame* frame, void* p) {
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
     Stream* s = StreamOf(h2, frame->hd.stream_id);
     if (s == nullptr) return 0;
-    if (frame->hd.type == NGHTTP2_HEADERS) s->HeadWasSent();
+    if (frame->hd.type == NGHTTP2_HEADERS) s->HeadWasSent(Self(p).bytes_sent_ + Self(p).out_.size());
     if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) s->RequestWasSent();
     return 0;
   }
@@ -160,6 +167,7 @@ void Session::Create() {
   nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(cb, Callbacks::OnInvalidFrame);
   nghttp2_session_callbacks_set_error_callback2(cb, Callbacks::OnError);
   nghttp2_session_callbacks_set_on_stream_close_callback(cb, Callbacks::OnStreamClose);
+  nghttp2_session_callbacks_set_before_frame_send_callback(cb, Callbacks::OnBeforeFrame);
   nghttp2_session_callbacks_set_on_frame_send_callback(cb, Callbacks::OnFrameSent);
   nghttp2_session_callbacks_set_send_data_callback(cb, Callbacks::SendData);
   nghttp2_option_set_no_auto_window_update(option, 1);
@@ -259,7 +267,10 @@ bool Session::ReadOnce(bool* more) {
   }
   bytes_received_ += static_cast<uint64_t>(n);
   last_read_ = loop_.Now();
-  ping_sent_ = false;
+  if (ping_sent_) {
+    ping_sent_ = false;
+    ArmKeepalive();
+  }
   ssize_t rv = nghttp2_session_mem_recv(h2_.get(), reinterpret_cast<uint8_t*>(read_block_->data()),
                                         static_cast<size_t>(n));
   if (rv < 0) {
@@ -377,17 +388,17 @@ void Session::Close(const Error& error) {
   closed_ = true;
   keepalive_.Cancel();
   transport_->SetReading(false);
-  out_.Release();
-  ReleaseReadBuffers();
   streams_.ForEach([&](Stream& s) {
     Error e = error;
-    e.unprocessed = !s.head_sent_;
+    e.unprocessed = s.Unprocessed();
     s.h2_open_ = false;
     s.StopSending();
     s.Fail(e);
     if (s.released_) s.DeleteIfDone();
   });
   open_streams_ = 0;
+  out_.Release();
+  ReleaseReadBuffers();
   DispatchEvents();
   handler_->OnSessionClosed(error);
 }

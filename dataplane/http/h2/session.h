@@ -64,7 +64,7 @@ class Session final : private net::Transport::Handler, private event::TurnEndTas
   // Whether Open() would give a stream now: not draining and below the peer's limit.
   bool CanOpen() const;
   // A stream for one request, null when CanOpen() is false. Client role only. The session owns it; it is alive until
-  // OnClientReset, until OnResponse without a body has returned, or until Release().
+  // OnClientReset has returned, until OnResponse without a body has returned, or until Release().
   http::ClientStream* Open(http::ClientStreamEvents* events);
 
   // Ends gracefully: GOAWAY now, close when the last stream is done.

@@ -324,10 +324,6 @@ void Stream::AckConsumed() {
 void Stream::Fail(const Error& error) {
   if (error_ || ended_) return;
   error_ = error;
-  if (head_ready_) {
-    response_body_.Fail(error);
-    body_news_ = true;
-  }
   session_->MarkDirty(this);
 }
 
@@ -351,21 +347,21 @@ void Stream::Dispatch() {
     events_->OnResponse(response_, &response_body_);
     if (released_) return;
   }
-  if (error_ && !head_told_) {
-    http::ClientStreamEvents* events = events_;
-    released_ = true;
-    events_ = nullptr;
-    StopSending();
-    if (h2_open_) Reset(NGHTTP2_CANCEL);
-    events->OnClientReset(error_);
-    DeleteIfDone();
-    return;
-  }
   if (body_news_) {
     body_news_ = false;
     response_body_.Notify();
     if (released_) return;
     AckConsumed();
+  }
+  if (error_) {
+    http::ClientStreamEvents* events = events_;
+    released_ = true;
+    events_ = nullptr;
+    StopSending();
+    if (h2_open_) Reset(NGHTTP2_CANCEL);
+    response_body_.Fail(error_);
+    events->OnClientReset(error_);
+    DeleteIfDone();
   }
 }
 

@@ -46,7 +46,9 @@ class Stream final : public http::ClientStream,
   void Closed(uint32_t h2_error);
   ssize_t OfferData(size_t max, uint32_t* flags);
   void TakeData(const uint8_t* frame_header, size_t len, buffer::SliceBuffer& out);
-  void HeadWasSent() { head_sent_ = true; }
+  // `head_end`: offset behind the head in all that the session sends.
+  void HeadWasSent(uint64_t head_end) { head_end_ = head_end; }
+  bool Unprocessed() const { return !head_sent_ || session_->bytes_sent_ < head_end_; }
   void RequestWasSent();
 
   // Tells the events what was noted. The stream may be released in there.
@@ -67,11 +69,12 @@ class Stream final : public http::ClientStream,
   std::vector<ResponseHead> informational_;
   Arena arena_;
   uint64_t bytes_sent_ = 0, bytes_received_ = 0, acked_ = 0;
+  uint64_t head_end_ = 0;  // 0: not known yet
   Error error_;
   int32_t id_ = -1;
   uint32_t block_bytes_ = 0, block_count_ = 0;  // of the header block that is being received
   Receiving receiving_ = Receiving::kHead;
-  bool head_sent_ = false;       // HEADERS went out of nghttp2
+  bool head_sent_ = false;       // nghttp2 has made the HEADERS frame
   bool request_done_ = false;    // END_STREAM went out
   bool deferred_ = false;        // nghttp2 waits for nghttp2_session_resume_data
   bool head_ready_ = false;      // the final response head is complete
