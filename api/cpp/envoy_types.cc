@@ -1,0 +1,36 @@
+#include "api/cpp/envoy_types.h"
+
+#include "envoy/admin/v3/config_dump.pb.h"
+#include "envoy/admin/v3/config_dump_shared.pb.h"
+#include "envoy/config/bootstrap/v3/bootstrap.pb.h"
+#include "envoy/config/route/v3/route.pb.h"
+#include "envoy/extensions/access_loggers/file/v3/file.pb.h"
+#include "envoy/extensions/access_loggers/stream/v3/stream.pb.h"
+#include "envoy/extensions/filters/http/header_mutation/v3/header_mutation.pb.h"
+#include "envoy/extensions/filters/http/router/v3/router.pb.h"
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.pb.h"
+#include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace weft::api {
+
+void LinkEnvoyTypes() {
+  using google::protobuf::LinkMessageReflection;
+  // One message of each file is enough: a file comes in as a whole, and brings what it imports.
+  LinkMessageReflection<envoy::admin::v3::ConfigDump>();
+  LinkMessageReflection<envoy::admin::v3::ListenersConfigDump>();
+  LinkMessageReflection<envoy::config::bootstrap::v3::Bootstrap>();
+  LinkMessageReflection<envoy::config::route::v3::RouteConfiguration>();
+  LinkMessageReflection<envoy::extensions::access_loggers::file::v3::FileAccessLog>();
+  LinkMessageReflection<envoy::extensions::access_loggers::stream::v3::StdoutAccessLog>();
+  LinkMessageReflection<envoy::extensions::filters::http::header_mutation::v3::HeaderMutation>();
+  LinkMessageReflection<envoy::extensions::filters::http::router::v3::Router>();
+  LinkMessageReflection<
+      envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager>();
+  LinkMessageReflection<envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer>();
+  LinkMessageReflection<envoy::extensions::upstreams::http::v3::HttpProtocolOptions>();
+  LinkMessageReflection<google::rpc::Status>();
+}
+
+}  // namespace weft::api
