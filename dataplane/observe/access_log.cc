@@ -31,6 +31,23 @@ int OpenPath(const std::string& path) {
 
 }  // namespace
 
+absl::StatusOr<std::shared_ptr<const AccessLogSpec>> AccessLogSpec::Compile(std::string path, std::string_view format) {
+  if (path.empty()) return absl::InvalidArgumentError("path: is missing");
+  absl::StatusOr<Format> compiled = Format::Compile(format.empty() ? std::string_view(kDefaultAccessLogFormat) : format);
+  if (!compiled.ok()) return absl::InvalidArgumentError(StrCat("format: ", std::string(compiled.status().message())));
+  return std::shared_ptr<const AccessLogSpec>(new AccessLogSpec(std::move(path), *std::move(compiled)));
+}
+
+LogWriter* WorkerLogs::Writer(const std::string& path) {
+  for (auto& [known, writer] : writers_) {
+    if (known == path) return writer;
+  }
+  absl::StatusOr<AccessLogFile*> file = logs_->Open(path);
+  LogWriter* writer = file.ok() ? (*file)->NewWriter() : nullptr;
+  writers_.emplace_back(path, writer);
+  return writer;
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // The worker's end.
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -18,6 +19,23 @@ namespace weft::observe {
 
 // What one log line is made of: the shared input of all %COMMAND%s.
 using LogFields = ::weft::StreamFields;
+
+// One access log of a listener or connection manager, compiled: where to and what.
+// Owner: shared by the specs that name it. Thread: immutable, any.
+class AccessLogSpec {
+ public:
+  // An empty format is Envoy's default. An unknown %COMMAND% is an error that names it.
+  static absl::StatusOr<std::shared_ptr<const AccessLogSpec>> Compile(std::string path, std::string_view format);
+
+  const std::string& path() const { return path_; }
+  const Format& format() const { return format_; }
+
+ private:
+  AccessLogSpec(std::string path, Format format) : path_(std::move(path)), format_(std::move(format)) {}
+
+  const std::string path_;
+  const Format format_;
+};
 
 class AccessLogFile;
 class AccessLogs;
@@ -70,7 +88,7 @@ class LogWriter {
 };
 
 // One open log: a file (O_APPEND), /dev/stdout or /dev/stderr.
-// Owner: AccessLogs. Thread: any may call the counters; NewWriter on main. Destroyed when: its AccessLogs is.
+// Owner: AccessLogs. Thread: any; NewWriter at configuration time. Destroyed when: its AccessLogs is.
 class AccessLogFile {
  public:
   ~AccessLogFile();
@@ -106,7 +124,7 @@ class AccessLogFile {
 
 // All access logs of the process and the one thread that writes them. Everything that was logged is in the file within
 // half a second, at once when 64 KB have come together, and when this is destroyed.
-// Owner: app/ (main). Thread: Open, Reopen, Flush on main. Destroyed when: the process ends, after the workers.
+// Owner: app/ (main). Thread: any; Open at configuration time. Destroyed when: the process ends, after the workers.
 class AccessLogs {
  public:
   AccessLogs();
@@ -135,6 +153,28 @@ class AccessLogs {
   std::atomic<uint64_t> passes_started_{0}, passes_done_{0};
   std::counting_semaphore<> wake_{0};
   std::thread thread_;
+};
+
+// One worker's writers, by path, made at first use.
+// Owner: the Worker. Thread: its worker's.
+class WorkerLogs {
+ public:
+  explicit WorkerLogs(AccessLogs* logs) : logs_(logs) {}
+
+  // Formats and writes one line. False when the file can't be opened (main opens it while it compiles the configuration,
+  // so that this is known before).
+  bool Log(const AccessLogSpec& spec, const LogFields& fields) {
+    LogWriter* writer = Writer(spec.path());
+    if (writer == nullptr) return false;
+    writer->Log(spec.format(), fields);
+    return true;
+  }
+
+ private:
+  LogWriter* Writer(const std::string& path);
+
+  AccessLogs* const logs_;
+  std::vector<std::pair<std::string, LogWriter*>> writers_;  // a handful at most
 };
 
 }  // namespace weft::observe

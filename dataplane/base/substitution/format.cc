@@ -69,7 +69,10 @@ void AppendText(std::string_view value, uint32_t max_length, FormatStyle style, 
   if (value.empty()) return AppendUnknown(style, out);
   if (max_length != 0 && value.size() > max_length) value = value.substr(0, max_length);
   if (style == FormatStyle::kLog) return AppendEscaped(value, out);
-  out->append(value);
+  // Values of headers were checked by the codec; names that a peer chose elsewhere (SNI) were not.
+  for (char c : value) {
+    if (c != '\r' && c != '\n' && c != '\0') out->push_back(c);
+  }
 }
 
 void AppendMillis(int64_t nanos, FormatStyle style, std::string* out) {
@@ -282,7 +285,7 @@ absl::Status Format::ParseTime(std::string_view spec, std::vector<TimePiece>* ou
       flush();
       out->push_back({TimePiece::kFraction, static_cast<uint8_t>(spec[i + 1] - '0'), ""});
       i += 2;
-    } else if (std::string_view("aAbBcCdDeFgGhHIjmMnprRStTuUVwWxXyYzZ%").find(c) != std::string_view::npos) {
+    } else if (std::string_view("aAbBcCdDeFgGhHIjmMprRSTuUVwWxXyYzZ%").find(c) != std::string_view::npos) {
       run.push_back('%');
       run.push_back(c);
     } else {
@@ -354,6 +357,17 @@ absl::StatusOr<Format::Step> Format::ParseCommand(std::string_view text, size_t*
       break;
   }
   return step;
+}
+
+bool Format::has_line_break() const {
+  static constexpr std::string_view kBreaks("\r\n\0", 3);
+  for (const Step& step : steps_) {
+    if (step.command == Command::kLiteral && step.text.find_first_of(kBreaks) != std::string::npos) return true;
+    for (const TimePiece& piece : step.time) {
+      if (piece.text.find_first_of(kBreaks) != std::string::npos) return true;
+    }
+  }
+  return false;
 }
 
 void Format::AddLiteral(std::string_view text) {

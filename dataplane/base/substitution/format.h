@@ -14,7 +14,7 @@ namespace weft {
 enum class FormatStyle : uint8_t {
   kLog,     // unknown = "-"; control characters, '"' and '\' in what a peer sent are escaped, so that no peer can
             // forge a log line
-  kHeader,  // unknown = nothing; bytes as they are (they come from headers that were checked already)
+  kHeader,  // unknown = nothing; bytes as they are, without line breaks and NUL
 };
 
 // A text with %COMMAND%s, compiled once to a list of steps (Envoy docs: access_log/usage "Command operators").
@@ -32,6 +32,8 @@ class Format {
 
   // No command in it: `literal()` is the whole value.
   bool is_literal() const { return steps_.empty() || (steps_.size() == 1 && steps_[0].command == Command::kLiteral); }
+  // The fixed text (which may come from the environment) holds a line break or NUL: not fit for a header.
+  bool has_line_break() const;
   std::string_view literal() const { return steps_.empty() ? std::string_view() : steps_[0].text; }
 
  private:
