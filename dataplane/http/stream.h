@@ -39,6 +39,10 @@ class ServerStream {
   virtual net::Transport& transport() = 0;
   // When the first byte of the request arrived (loop time).
   virtual MonoNanos start_time() const = 0;
+  // When the last byte of the request arrived; 0: not yet.
+  virtual MonoNanos request_end_time() const = 0;
+  // In place of the connection's stream_idle_timeout; 0: none.
+  virtual void set_idle_timeout(MonoNanos timeout) = 0;
   // Body bytes received and response bytes sent, for logs.
   virtual uint64_t bytes_received() const = 0;
   virtual uint64_t bytes_sent() const = 0;

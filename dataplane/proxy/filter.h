@@ -37,10 +37,4 @@ class FilterFactory {
   virtual Verdict OnResponseHead(Exchange& exchange) const { return Verdict::kContinue; }
 };
 
-// Per-route configuration of a filter, compiled by `config`, kept with the route by filter name.
-class RouteFilterConfig {
- public:
-  virtual ~RouteFilterConfig() = default;
-};
-
 }  // namespace weft::proxy

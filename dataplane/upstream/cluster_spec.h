@@ -1,13 +1,17 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "dataplane/base/clock.h"
 #include "dataplane/net/address.h"
+
+namespace weft::decide {
+class PickTable;
+}
 
 namespace weft::upstream {
 
@@ -17,6 +21,20 @@ struct CircuitBreakers {
   uint32_t max_pending_requests = 1024;
   uint32_t max_requests = 1024;
   uint32_t max_retries = 3;
+};
+
+// What all workers use of one cluster now, against CircuitBreakers: process-wide by meaning, hence the only atomic
+// read-modify-writes of the request path. Shared by successive specs of one name.
+struct ClusterUsage {
+  std::atomic<uint32_t> connections{0}, pending{0}, requests{0}, retries{0};
+
+  // Takes one unit when fewer than `max` are taken.
+  static bool Take(std::atomic<uint32_t>& used, uint32_t max) {
+    if (used.fetch_add(1, std::memory_order_relaxed) < max) return true;
+    used.fetch_sub(1, std::memory_order_relaxed);
+    return false;
+  }
+  static void Give(std::atomic<uint32_t>& used) { used.fetch_sub(1, std::memory_order_relaxed); }
 };
 
 enum class UpstreamProtocol : uint8_t { kHttp1, kHttp2 };
@@ -33,6 +51,8 @@ struct ClusterSpec {
   LbPolicy lb_policy = LbPolicy::kRoundRobin;
   UpstreamProtocol protocol = UpstreamProtocol::kHttp1;
   CircuitBreakers breakers;       // default priority
+  // The compiler's caller replaces it by the usage of the spec that this one follows.
+  std::shared_ptr<ClusterUsage> usage = std::make_shared<ClusterUsage>();
   uint32_t max_requests_per_connection = 0;  // 0: no limit
   MonoNanos idle_timeout = 3600 * kSecond;   // 0: none
   uint32_t max_response_head_bytes = 60 * 1024;
@@ -57,6 +77,8 @@ struct EndpointSpec {
 // The endpoints of one cluster at one moment: immutable, shared by all workers. `version` is the hash of its wire form.
 struct EndpointSet {
   std::vector<EndpointSpec> endpoints;
+  // Built once from the usable endpoints of the first priority that has one; indices into `endpoints`. Null: none.
+  std::shared_ptr<const decide::PickTable> pick;
   uint64_t version = 0;
 };
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "dataplane/event/loop.h"
@@ -57,8 +58,11 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
 
   bool idle() const { return state_ == State::kIdle; }
   uint64_t requests() const { return requests_; }
-  uint64_t total_received() const { return total_received_; }
-  uint64_t total_sent() const { return total_sent_; }
+  // Bytes since the last call, for the owner's counters.
+  uint64_t TakeReceived() { return std::exchange(total_received_, 0); }
+  uint64_t TakeSent() { return std::exchange(total_sent_, 0); }
+  // For the owner: the connection is lent to a request.
+  bool lent = false;
   // Closes when the request under way is over; now when there is none.
   void Drain();
   void Close();

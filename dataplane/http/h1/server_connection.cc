@@ -28,7 +28,8 @@ struct ServerMessage {
   buffer::SliceBuffer out;         // response bytes not yet taken by the kernel
   buffer::SliceBuffer chunk;       // scratch: body bytes before framing
   buffer::BodyPipe* response_body = nullptr;
-  MonoNanos start = 0;
+  MonoNanos start = 0, end = 0;
+  MonoNanos idle_timeout = 0;
   int64_t body_left = 0;           // of a body with a length
   int64_t response_left = 0;
   uint64_t received = 0, sent = 0;
@@ -50,6 +51,7 @@ struct ServerMessage {
     chunk.Clear();
     response_body = nullptr;
     body_left = response_left = 0;
+    end = 0;
     received = sent = 0;
     response_framing = BodyFraming::kNone;
     response_started = response_complete = notify = has_stream = to_head = false;
@@ -83,6 +85,11 @@ RequestHead& ServerConnection::request() { return m_->head; }
 buffer::BodyPipe* ServerConnection::request_body() { return m_->head.has_body ? &m_->body : nullptr; }
 Arena& ServerConnection::arena() { return m_->arena; }
 MonoNanos ServerConnection::start_time() const { return m_->start; }
+MonoNanos ServerConnection::request_end_time() const { return m_->end; }
+void ServerConnection::set_idle_timeout(MonoNanos timeout) {
+  m_->idle_timeout = timeout;
+  ArmTimer();
+}
 uint64_t ServerConnection::bytes_received() const { return m_->received; }
 uint64_t ServerConnection::bytes_sent() const { return m_->sent; }
 
@@ -103,7 +110,7 @@ void ServerConnection::ArmTimer() {
     case State::kClosed:
       break;
     default:
-      t = options_.stream_idle_timeout;
+      t = m_->idle_timeout;
   }
   if (t > 0) {
     timer_.Arm(t);
@@ -142,7 +149,7 @@ void ServerConnection::OnTimer() {
   if (started) {
     Close();
   } else {
-    Refuse({complete ? 504 : 408, "stream timeout"});
+    AnswerAndClose({complete ? 504 : 408, "stream timeout"});
   }
 }
 
@@ -249,6 +256,7 @@ void ServerConnection::Process() {
           pool.pop_back();
         }
         m_->start = context_.loop.Now();
+        m_->idle_timeout = options_.stream_idle_timeout;
         state_ = State::kHead;
         more = ProcessHead();
         if (state_ == State::kHead) ArmTimer();
@@ -314,6 +322,7 @@ bool ServerConnection::ProcessHead() {
     StartBody();
   } else {
     state_ = State::kComplete;
+    m_->end = context_.loop.Now();
   }
   ArmTimer();
   handler_->OnRequest(*this);
@@ -333,6 +342,7 @@ void ServerConnection::StartBody() {
 void ServerConnection::RequestComplete(const HeaderMap* trailers) {
   m_->body.End(trailers);
   m_->notify = true;
+  m_->end = context_.loop.Now();
   state_ = State::kComplete;
 }
 
@@ -411,14 +421,17 @@ void ServerConnection::BodyError(const ParseError& error) {
   if (started) {
     Close();
   } else {
-    Refuse(error);
+    AnswerAndClose(error);
   }
 }
 
-// Answers a request that never became one, and closes.
+// Refuses what never became a request.
 void ServerConnection::Refuse(const ParseError& error) {
   handler_->OnBadRequest(*transport_, {ErrorCode::kBadRequest, Side::kDownstream, false, 0, error.detail}, error.status);
-  if (state_ == State::kClosed) return;
+  if (state_ != State::kClosed) AnswerAndClose(error);
+}
+
+void ServerConnection::AnswerAndClose(const ParseError& error) {
   ResponseHead head;
   head.status = error.status;
   head.headers.Add(HeaderId::kContentType, "text/plain");

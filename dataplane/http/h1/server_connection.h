@@ -75,6 +75,8 @@ class ServerConnection final : public ListLink<ServerConnectionTag>,
   Arena& arena() override;
   net::Transport& transport() override { return *transport_; }
   MonoNanos start_time() const override;
+  MonoNanos request_end_time() const override;
+  void set_idle_timeout(MonoNanos timeout) override;
   uint64_t bytes_received() const override;
   uint64_t bytes_sent() const override;
   void SendInformational(const ResponseHead& head) override;
@@ -101,6 +103,7 @@ class ServerConnection final : public ListLink<ServerConnectionTag>,
   void RequestComplete(const HeaderMap* trailers);
   void BodyError(const ParseError& error);
   void Refuse(const ParseError& error);
+  void AnswerAndClose(const ParseError& error);
   void OnEof();
   void OnIoError(int error);
   void Flush();

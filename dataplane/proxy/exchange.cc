@@ -1,0 +1,696 @@
+#include "dataplane/proxy/exchange.h"
+
+#include <algorithm>
+#include <cassert>
+#include <charconv>
+#include <cstring>
+#include <utility>
+
+#include "dataplane/decide/rewrite.h"
+
+namespace weft::proxy {
+
+using http::HeaderId;
+
+namespace {
+
+// Safe to send again when it may have been processed (RFC 9110 section 9.2.2).
+bool IsIdempotent(std::string_view m) {
+  return m == "GET" || m == "HEAD" || m == "OPTIONS" || m == "PUT" || m == "DELETE" || m == "TRACE";
+}
+
+std::string_view FormatAddress(const net::Address& a, Arena& arena) {
+  if (!a.valid()) return {};
+  char buf[net::Address::kMaxIp + 16];
+  char* p = buf;
+  if (a.is_v6()) *p++ = '[';
+  p += a.FormatIp(p);
+  if (a.is_v6()) *p++ = ']';
+  if (!a.is_unix()) {
+    *p++ = ':';
+    p = std::to_chars(p, p + 6, a.port()).ptr;
+  }
+  return arena.Copy({buf, static_cast<size_t>(p - buf)});
+}
+
+std::string_view FormatNumber(int64_t n, Arena& arena) {
+  char buf[24];
+  return arena.Copy({buf, static_cast<size_t>(std::to_chars(buf, buf + sizeof(buf), n).ptr - buf)});
+}
+
+}  // namespace
+
+std::optional<std::string_view> HeaderMapSource::Get(std::string_view name) const {
+  const http::Header* first = headers_.Find(name);
+  if (first == nullptr) return std::nullopt;
+  if (headers_.Count(name) == 1) return first->value;
+  size_t size = 0;
+  for (const http::Header& h : headers_) {
+    if (http::EqualsIgnoreCase(h.name, name)) size += h.value.size() + 1;
+  }
+  char* out = arena_.Allocate(size);
+  char* p = out;
+  for (const http::Header& h : headers_) {
+    if (!http::EqualsIgnoreCase(h.name, name)) continue;
+    if (p != out) *p++ = ',';
+    memcpy(p, h.value.data(), h.value.size());
+    p += h.value.size();
+  }
+  return std::string_view(out, static_cast<size_t>(p - out));
+}
+
+Exchange::Exchange(WorkerServices& services)
+    : services_(services),
+      route_timer_(
+          services.loop.timers(), [](void* self) { static_cast<Exchange*>(self)->OnRouteTimer(); }, this),
+      try_timer_(
+          services.loop.timers(), [](void* self) { static_cast<Exchange*>(self)->OnTryTimer(); }, this) {}
+
+Exchange::~Exchange() = default;
+
+void Exchange::Clear() {
+  manager_.reset();
+  stream_ = nullptr;
+  client_ = nullptr;
+  routes_.reset();
+  match_ = {};
+  cluster_.reset();
+  host_.reset();
+  filters_.clear();
+  local_.Clear();
+  response_ = nullptr;
+  upstream_body_ = nullptr;
+  local_body_.Reset(nullptr);
+  first_byte_ = attempt_start_ = 0;
+  flags_ = 0;
+  details_ = reply_body_ = transport_failure_ = {};
+  host_text_size_ = 0;
+  next_filter_ = attempts_ = 0;
+  reply_status_ = response_code_ = 0;
+  phase_ = Phase::kReadHead;
+  response_started_ = waiting_backoff_ = holds_request_ = holds_retry_ = paused_ = replayed_ = upstream_response_ =
+      false;
+}
+
+// ---- ReadHead
+
+void Exchange::Start(Rc<HttpManager> manager, http::ServerStream& stream) {
+  manager_ = std::move(manager);
+  stream_ = &stream;
+  stream.set_events(this);
+  start_wall_micros_ = WallMicros();
+  start_ = stream.start_time();
+  random_ = services_.random.Next();
+  stream_id_ = services_.next_stream_id++;
+  observe::HttpCounters& c = manager_->counters();
+  c.downstream_rq_total.Inc();
+  c.downstream_rq_active.Inc();
+  c.rq_total.Inc();
+  if (request().protocol == http::Protocol::kHttp2) {
+    c.downstream_rq_http2_total.Inc();
+  } else {
+    c.downstream_rq_http1_total.Inc();
+  }
+  PrepareRequest();
+}
+
+void Exchange::PrepareRequest() {
+  http::RequestHead& r = request();
+  bool connect = r.method == "CONNECT";
+  // h2c by Upgrade is neither accepted nor forwarded: the request goes on as HTTP/1.1 (RFC 9113 section 3.1).
+  bool upgrade = !r.upgrade.empty() && !http::EqualsIgnoreCase(r.upgrade, "h2c");
+  if (connect || upgrade) {
+    Reply(403, "", "upgrade_failed");
+    SendLocalReply();
+    return;
+  }
+  http::RemoveHopByHop(r.headers);
+  ForwardedFor();
+  if (!r.headers.Has(HeaderId::kXForwardedProto)) r.headers.Add(HeaderId::kXForwardedProto, r.scheme);
+  RequestId();
+  if (!manager_->spec().via.empty()) r.headers.Add(HeaderId::kVia, manager_->spec().via);
+  Route();
+}
+
+// X-Forwarded-For as Envoy's use_remote_address describes it.
+void Exchange::ForwardedFor() {
+  const HttpManagerSpec& spec = manager_->spec();
+  if (!spec.use_remote_address || spec.skip_xff_append) return;
+  char ip[net::Address::kMaxIp];
+  std::string_view peer(ip, stream_->transport().peer_address().FormatIp(ip));
+  http::HeaderMap& h = request().headers;
+  if (auto old = h.Get(HeaderId::kXForwardedFor)) {
+    char* p = arena().Allocate(old->size() + 1 + peer.size());
+    memcpy(p, old->data(), old->size());
+    p[old->size()] = ',';
+    memcpy(p + old->size() + 1, peer.data(), peer.size());
+    h.Set(HeaderId::kXForwardedFor, {p, old->size() + 1 + peer.size()});
+  } else {
+    h.Add(HeaderId::kXForwardedFor, arena().Copy(peer));
+  }
+}
+
+void Exchange::RequestId() {
+  const HttpManagerSpec& spec = manager_->spec();
+  http::HeaderMap& h = request().headers;
+  bool keep = !spec.use_remote_address || spec.preserve_external_request_id;
+  if (!spec.generate_request_id || (keep && h.Has(HeaderId::kXRequestId))) return;
+  char* p = arena().Allocate(36);
+  services_.random.Uuid(p);
+  h.Set(HeaderId::kXRequestId, {p, 36});
+}
+
+// ---- Route
+
+void Exchange::Route() {
+  phase_ = Phase::kRoute;
+  routes_ = manager_->routes();
+  http::RequestHead& r = request();
+  if (routes_) {
+    HeaderMapSource source(r.headers, arena());
+    decide::RequestView view{r.method, r.scheme, r.authority, r.path, &source};
+    match_ = routes_->table->Match(view, random_, nullptr);
+  }
+  if (match_.route == nullptr) {
+    manager_->counters().no_route.Inc();
+    ReplyWith({ErrorCode::kNoRoute});
+    return;
+  }
+  const decide::RouteAction& action = match_.route->action;
+  if (action.idle_timeout.has_value()) stream_->set_idle_timeout(*action.idle_timeout);
+  RunRequestFilters();
+}
+
+const void* Exchange::RouteConfig(std::string_view filter_name) const {
+  if (!routes_ || match_.vhost == nullptr) return nullptr;
+  const decide::FilterConfig* c = routes_->table->FindFilterConfig(match_, filter_name);
+  return c == nullptr ? nullptr : c->compiled.get();
+}
+
+// ---- RequestFilters
+
+void Exchange::RunRequestFilters() {
+  phase_ = Phase::kRequestFilters;
+  const auto& factories = manager_->spec().filters;
+  if (next_filter_ == 0 && filters_.empty() && !factories.empty()) {
+    for (const auto& f : factories) filters_.push_back(f->Create());
+  }
+  while (next_filter_ < factories.size()) {
+    size_t i = next_filter_++;
+    Verdict v = filters_[i] != nullptr ? filters_[i]->OnRequestHead(*this) : factories[i]->OnRequestHead(*this);
+    switch (v) {
+      case Verdict::kContinue:
+        break;
+      case Verdict::kPause:
+        paused_ = true;
+        return;
+      case Verdict::kDone:
+        SendLocalReply();
+        return;
+      case Verdict::kReroute:
+        match_ = {};
+        Route();
+        return;
+    }
+  }
+  PrepareUpstream();
+}
+
+void Exchange::Resume() {
+  if (!paused_) return;
+  paused_ = false;
+  if (phase_ == Phase::kRequestFilters) {
+    RunRequestFilters();
+  } else if (phase_ == Phase::kResponseFilters) {
+    RunResponseFilters(upstream_body_);
+  }
+}
+
+void Exchange::Reply(int status, std::string_view body, std::string_view details, ResponseFlag flag) {
+  reply_status_ = status;
+  reply_body_ = body;
+  details_ = details;
+  if (flag != ResponseFlag::kCount) flags_ |= Bit(flag);
+}
+
+void Exchange::Mutate(const std::vector<decide::HeaderMutation>& mutations, http::HeaderMap& headers) {
+  if (mutations.empty()) return;
+  StreamFields fields;
+  HeaderMapSource request_source(request().headers, arena());
+  HeaderMapSource response_source(response_ != nullptr ? response_->headers : local_.headers, arena());
+  fields.request_headers = &request_source;
+  fields.response_headers = &response_source;
+  FillFields(&fields);
+  decide::ApplyMutations(
+      mutations, fields, &scratch_, [this](std::string_view s) { return arena().Copy(s); }, headers);
+}
+
+// What the route changes in the request, once, before the first attempt.
+void Exchange::PrepareUpstream() {
+  const decide::RouteAction& action = match_.route->action;
+  switch (action.kind) {
+    case decide::RouteAction::Kind::kRedirect:
+      manager_->counters().rq_redirect.Inc();
+      RedirectRequest();
+      return;
+    case decide::RouteAction::Kind::kDirectResponse:
+      manager_->counters().rq_direct_response.Inc();
+      Reply(action.direct_response->status, action.direct_response->body, "direct_response");
+      SendLocalReply();
+      return;
+    default:
+      break;
+  }
+  http::RequestHead& r = request();
+  routes_->table->ForEachRequestMutations(
+      match_, [&](const std::vector<decide::HeaderMutation>& m) { Mutate(m, r.headers); });
+  if (!action.prefix_rewrite.empty()) {
+    scratch_.clear();
+    decide::AppendRewrittenPath(match_.route->match, r.path, action.prefix_rewrite, &scratch_);
+    r.path = arena().Copy(scratch_);
+  }
+  if (match_.weighted != nullptr && !match_.weighted->host_rewrite_literal.empty()) {
+    r.authority = match_.weighted->host_rewrite_literal;
+  } else if (!action.host_rewrite_literal.empty()) {
+    r.authority = action.host_rewrite_literal;
+  }
+  if (action.timeout > 0 && !manager_->spec().suppress_envoy_headers) {
+    r.headers.Set(HeaderId::kXEnvoyExpectedRqTimeoutMs, FormatNumber(action.timeout / kMillisecond, arena()));
+  }
+  ArmRouteTimer();
+  Pick();
+}
+
+void Exchange::RedirectRequest() {
+  const http::RequestHead& r = request();
+  HeaderMapSource source(r.headers, arena());
+  scratch_.clear();
+  decide::AppendRedirectLocation(*match_.route, {r.method, r.scheme, r.authority, r.path, &source}, &scratch_);
+  local_.headers.Add(HeaderId::kLocation, arena().Copy(scratch_));
+  Reply(match_.route->action.redirect->status, "", "direct_response");
+  SendLocalReply();
+}
+
+// ---- Pick, Connect, SendRequest
+
+void Exchange::ArmRouteTimer() {
+  if (match_.route->action.timeout > 0) route_timer_.Arm(match_.route->action.timeout);
+}
+
+void Exchange::Pick() {
+  phase_ = Phase::kPick;
+  upstream::Cluster* cluster = services_.clusters.Get(match_.cluster);
+  if (cluster == nullptr) {
+    manager_->counters().no_cluster.Inc();
+    Reply(match_.route->action.cluster_not_found_status, "", "cluster_not_found", ResponseFlag::kNoClusterFound);
+    SendLocalReply();
+    return;
+  }
+  cluster_ = Rc<upstream::Cluster>(cluster);
+  if (!holds_request_) {
+    if (!upstream::ClusterUsage::Take(cluster->spec().usage->requests, cluster->spec().breakers.max_requests)) {
+      cluster->counters().upstream_rq_pending_overflow.Inc();
+      ReplyWith({ErrorCode::kOverflow});
+      return;
+    }
+    holds_request_ = true;
+  }
+  upstream::Host* host = cluster->Pick(services_.random.Next());
+  if (host == nullptr) {
+    cluster->counters().upstream_cx_none_healthy.Inc();
+    ReplyWith({ErrorCode::kNoHealthyUpstream});
+    return;
+  }
+  host_ = Rc<upstream::Host>(host);
+  ++attempts_;
+  attempt_start_ = services_.loop.Now();
+  size_t n = std::min(host->address_text().size(), sizeof(host_text_));
+  memcpy(host_text_, host->address_text().data(), n);
+  host_text_size_ = n;
+  const decide::RetryPolicy* retry = match_.route->action.retry.get();
+  if (retry != nullptr && retry->per_try_timeout > 0) try_timer_.Arm(retry->per_try_timeout);
+  phase_ = Phase::kConnect;
+  host->pool().Acquire(this);
+}
+
+void Exchange::OnStreamReady(http::ClientStream& stream) { SendRequest(stream); }
+
+void Exchange::SendRequest(http::ClientStream& stream) {
+  phase_ = Phase::kSendRequest;
+  client_ = &stream;
+  upstream::Cluster& cluster = *cluster_;
+  cluster.counters().upstream_rq_total.Inc();
+  cluster.counters().upstream_rq_active.Inc();
+  http::RequestHead& r = request();
+  if (r.expect_continue) {
+    // Whoever waits is told to go on here; the upstream gets the body without asking (RFC 9110 section 10.1.1).
+    r.expect_continue = false;
+    http::ResponseHead go_on;
+    go_on.status = 100;
+    stream_->SendInformational(go_on);
+    if (stream_ == nullptr) return;
+  }
+  stream.set_events(this);
+  stream.SendRequest(r, stream_->request_body());
+}
+
+void Exchange::OnStreamFailed(const Error& error) { AttemptFailed(error); }
+
+void Exchange::OnClientReset(const Error& error) {
+  if (response_started_ || upstream_response_) {
+    // Part of an answer is on its way: it must not look complete.
+    cluster_->counters().upstream_rq_rx_reset.Inc();
+    flags_ |= Bit(OutcomeOf(error).flag);
+    details_ = "upstream_reset_after_response_started{connection_termination}";
+    cluster_->counters().upstream_rq_active.Dec();
+    client_ = nullptr;
+    manager_->counters().rq_reset_after_downstream_response_started.Inc();
+    http::ServerStream* s = stream_;
+    s->set_events(nullptr);
+    s->Abort();
+    Record();
+    return;
+  }
+  cluster_->counters().upstream_rq_rx_reset.Inc();
+  Error e = error;
+  bool reused = client_->reused() && client_->bytes_received() == 0 && error.code == ErrorCode::kDisconnect;
+  cluster_->counters().upstream_rq_active.Dec();
+  client_ = nullptr;
+  if (stream_->request_body() != nullptr) stream_->request_body()->set_consumer(nullptr);
+  host_.reset();
+  // A kept-alive connection that the upstream closed while our request was on its way: nothing was lost, only a race.
+  if (reused && !replayed_ && Replayable() && (e.unprocessed || IsIdempotent(request().method))) {
+    replayed_ = true;
+    try_timer_.Cancel();
+    Pick();
+    return;
+  }
+  AttemptFailed(e);
+}
+
+bool Exchange::Replayable() {
+  buffer::BodyPipe* body = stream_->request_body();
+  return body == nullptr || body->total() == body->available();
+}
+
+bool Exchange::MayRetry(const Error& error) {
+  const decide::RetryPolicy* retry = match_.route->action.retry.get();
+  if (retry == nullptr || !Replayable()) return false;
+  decide::AttemptFailure f;
+  switch (error.code) {
+    case ErrorCode::kConnectFailed:
+    case ErrorCode::kConnectTimeout:
+      f = decide::AttemptFailure::kConnectFailure;
+      break;
+    case ErrorCode::kDisconnect:
+    case ErrorCode::kProtocol:
+      f = error.unprocessed ? decide::AttemptFailure::kResetBeforeRequest : decide::AttemptFailure::kReset;
+      break;
+    case ErrorCode::kRouteTimeout:
+      f = decide::AttemptFailure::kPerTryTimeout;
+      break;
+    default:
+      return false;
+  }
+  return retry->RetriesFailure(f);
+}
+
+// Takes a retry if the policy's number and the cluster's budget allow one.
+bool Exchange::ScheduleRetry() {
+  const decide::RetryPolicy* retry = match_.route->action.retry.get();
+  observe::ClusterCounters& c = cluster_->counters();
+  uint32_t retries = attempts_ - 1 - (replayed_ ? 1 : 0);
+  if (retries >= retry->num_retries) {
+    c.upstream_rq_retry_limit_exceeded.Inc();
+    flags_ |= Bit(ResponseFlag::kUpstreamRetryLimitExceeded);
+    return false;
+  }
+  if (!holds_retry_ &&
+      !upstream::ClusterUsage::Take(cluster_->spec().usage->retries, cluster_->spec().breakers.max_retries)) {
+    c.upstream_rq_retry_overflow.Inc();
+    return false;
+  }
+  holds_retry_ = true;
+  c.upstream_rq_retry.Inc();
+  waiting_backoff_ = true;
+  try_timer_.Arm(retry->BackOff(retries + 1, services_.random.Next()));
+  return true;
+}
+
+void Exchange::AttemptFailed(const Error& error) {
+  try_timer_.Cancel();
+  host_.reset();
+  if (error.code == ErrorCode::kConnectFailed || error.code == ErrorCode::kConnectTimeout) {
+    transport_failure_ = error.detail;
+  }
+  if (MayRetry(error) && ScheduleRetry()) return;
+  ReplyWith(error);
+}
+
+void Exchange::OnTryTimer() {
+  if (waiting_backoff_) {
+    waiting_backoff_ = false;
+    Pick();
+    return;
+  }
+  cluster_->counters().upstream_rq_per_try_timeout.Inc();
+  EndAttempt();
+  AttemptFailed({ErrorCode::kRouteTimeout, Side::kUpstream, false, 0, "upstream_per_try_timeout"});
+}
+
+// The timeout counts from the end of the request: a slow upload does not use up the upstream's time.
+void Exchange::OnRouteTimer() {
+  MonoNanos timeout = match_.route->action.timeout;
+  MonoNanos end = stream_->request_end_time();
+  MonoNanos now = services_.loop.Now();
+  if (end == 0 || now < end + timeout) {
+    route_timer_.Arm(end == 0 ? timeout : end + timeout - now);
+    return;
+  }
+  if (cluster_) cluster_->counters().upstream_rq_timeout.Inc();
+  try_timer_.Cancel();
+  waiting_backoff_ = false;
+  bool started = response_started_;
+  EndAttempt();
+  if (started) {
+    flags_ |= Bit(ResponseFlag::kUpstreamRequestTimeout);
+    details_ = "response_timeout";
+    http::ServerStream* s = stream_;
+    s->set_events(nullptr);
+    s->Abort();
+    Record();
+    return;
+  }
+  ReplyWith({ErrorCode::kRouteTimeout, Side::kUpstream, false, 0, "response_timeout"});
+}
+
+// Lets go of the attempt: a finished one returns its connection, an unfinished one is cut off.
+void Exchange::EndAttempt() {
+  StreamRequest::Cancel();
+  if (client_ != nullptr) {
+    cluster_->counters().upstream_rq_active.Dec();
+    http::ClientStream* c = std::exchange(client_, nullptr);
+    if (stream_->request_body() != nullptr) stream_->request_body()->set_consumer(nullptr);
+    c->set_events(nullptr);
+    c->Release();
+  }
+  host_.reset();
+}
+
+// ---- ReadResponseHead, ResponseFilters, Relay
+
+void Exchange::OnInformational(const http::ResponseHead& head) {
+  // 100 was answered here; 102 and 103 pass.
+  if (head.status == 100 || stream_ == nullptr) return;
+  stream_->SendInformational(head);
+}
+
+void Exchange::CountAttemptResponse(int status) {
+  cluster_->counters().CountResponse(status);
+  cluster_->counters().upstream_rq_time.Record(
+      static_cast<uint64_t>((services_.loop.Now() - attempt_start_) / kMillisecond));
+}
+
+void Exchange::OnResponse(http::ResponseHead& head, buffer::BodyPipe* body) {
+  phase_ = Phase::kReadResponseHead;
+  if (first_byte_ == 0 || attempts_ > 1) first_byte_ = services_.loop.Now();
+  CountAttemptResponse(head.status);
+  const decide::RetryPolicy* retry = match_.route->action.retry.get();
+  if (retry != nullptr && Replayable()) {
+    int grpc = -1;
+    if (auto s = head.headers.Get(HeaderId::kGrpcStatus)) std::from_chars(s->data(), s->data() + s->size(), grpc);
+    if (retry->RetriesResponse(head.status, grpc, head.headers.Get("x-envoy-ratelimited").has_value())) {
+      uint32_t before = attempts_;
+      if (ScheduleRetry()) {
+        EndAttempt();
+        assert(before == attempts_);
+        return;
+      }
+    } else if (holds_retry_) {
+      cluster_->counters().upstream_rq_retry_success.Inc();
+    }
+  }
+  try_timer_.Cancel();
+  upstream_response_ = true;
+  response_ = &head;
+  http::RemoveHopByHop(head.headers);
+  if (!manager_->spec().suppress_envoy_headers) {
+    head.headers.Set(HeaderId::kXEnvoyUpstreamServiceTime,
+                     FormatNumber((services_.loop.Now() - attempt_start_) / kMillisecond, arena()));
+  }
+  routes_->table->ForEachResponseMutations(
+      match_, [&](const std::vector<decide::HeaderMutation>& m) { Mutate(m, head.headers); });
+  next_filter_ = static_cast<uint32_t>(manager_->spec().filters.size());
+  RunResponseFilters(body);
+}
+
+void Exchange::RunResponseFilters(buffer::BodyPipe* body) {
+  phase_ = Phase::kResponseFilters;
+  upstream_body_ = body;
+  const auto& factories = manager_->spec().filters;
+  while (next_filter_ > 0) {
+    size_t i = --next_filter_;
+    if (i >= filters_.size()) continue;  // refused before filters ran
+    Verdict v = filters_[i] != nullptr ? filters_[i]->OnResponseHead(*this) : factories[i]->OnResponseHead(*this);
+    if (v == Verdict::kPause) {
+      paused_ = true;
+      return;
+    }
+    if (v == Verdict::kDone) {
+      EndAttempt();
+      upstream_response_ = false;
+      SendLocalReply();
+      return;
+    }
+  }
+  SendResponse(body);
+}
+
+void Exchange::SendResponse(buffer::BodyPipe* body) {
+  phase_ = Phase::kRelay;
+  http::HeaderMap& h = response_->headers;
+  const HttpManagerSpec& spec = manager_->spec();
+  switch (spec.server_header) {
+    case ServerHeader::kOverwrite:
+      h.Set(HeaderId::kServer, spec.server_name);
+      break;
+    case ServerHeader::kAppendIfAbsent:
+      if (!h.Has(HeaderId::kServer)) h.Add(HeaderId::kServer, spec.server_name);
+      break;
+    case ServerHeader::kPassThrough:
+      break;
+  }
+  if (!h.Has(HeaderId::kDate)) h.Add(HeaderId::kDate, arena().Copy(services_.Date()));
+  if (!spec.via.empty()) h.Add(HeaderId::kVia, spec.via);
+  response_code_ = response_->status;
+  response_started_ = true;
+  if (details_.empty()) details_ = "via_upstream";
+  stream_->SendResponse(*response_, body);
+}
+
+void Exchange::ReplyWith(const Error& error) {
+  const ErrorOutcome& o = OutcomeOf(error);
+  Reply(o.status, o.body, o.details, o.flag);
+  SendLocalReply();
+}
+
+void Exchange::SendLocalReply() {
+  route_timer_.Cancel();
+  try_timer_.Cancel();
+  local_.status = reply_status_;
+  response_ = &local_;
+  buffer::BodyPipe* body = nullptr;
+  if (!reply_body_.empty()) {
+    local_.has_body = true;
+    local_.content_length = static_cast<int64_t>(reply_body_.size());
+    if (!local_.headers.Has(HeaderId::kContentType)) local_.headers.Add(HeaderId::kContentType, "text/plain");
+    local_body_.Reset(nullptr, reply_body_.size() + 1);
+    local_body_.Write(buffer::Slice::Static(reply_body_));
+    local_body_.End();
+    body = &local_body_;
+  }
+  if (match_.route != nullptr) {
+    routes_->table->ForEachResponseMutations(
+        match_, [&](const std::vector<decide::HeaderMutation>& m) { Mutate(m, local_.headers); });
+  }
+  next_filter_ = static_cast<uint32_t>(manager_->spec().filters.size());
+  RunResponseFilters(body);
+}
+
+// ---- Record
+
+void Exchange::OnStreamDone() { Record(); }
+
+void Exchange::OnStreamReset(const Error& error) {
+  const ErrorOutcome& o = OutcomeOf(error);
+  observe::HttpCounters& c = manager_->counters();
+  if (error.code == ErrorCode::kStreamIdleTimeout) {
+    c.downstream_rq_idle_timeout.Inc();
+    if (!response_started_) response_code_ = stream_->request_end_time() != 0 ? 504 : 408;
+  } else {
+    c.downstream_rq_rx_reset.Inc();
+    if (!response_started_ && o.status == 400) response_code_ = 400;
+  }
+  if (client_ != nullptr) cluster_->counters().upstream_rq_tx_reset.Inc();
+  if (o.flag != ResponseFlag::kCount) flags_ |= Bit(o.flag);
+  if (details_.empty() || details_ == "via_upstream") details_ = o.details;
+  Record();
+}
+
+void Exchange::FillFields(StreamFields* f) {
+  const http::RequestHead& r = request();
+  f->start_wall_micros = start_wall_micros_;
+  if (MonoNanos end = stream_->request_end_time(); end != 0) f->request_end_nanos = end - start_;
+  if (first_byte_ != 0) f->response_first_byte_nanos = first_byte_ - start_;
+  f->method = r.method;
+  f->path = r.path;
+  f->scheme = r.scheme;
+  f->authority = r.authority;
+  f->protocol = http::ProtocolName(r.protocol);
+  f->response_code = response_code_ != 0 ? response_code_ : (response_ != nullptr ? response_->status : 0);
+  f->response_code_details = details_;
+  f->response_flags = flags_;
+  f->bytes_received = stream_->bytes_received();
+  f->bytes_sent = stream_->bytes_sent();
+  f->downstream_remote_address = FormatAddress(stream_->transport().peer_address(), arena());
+  f->downstream_local_address = FormatAddress(stream_->transport().local_address(), arena());
+  f->upstream_host = {host_text_, host_text_size_};
+  f->upstream_cluster = match_.cluster;
+  f->upstream_transport_failure_reason = transport_failure_;
+  f->upstream_attempts = attempts_;
+  if (client_ != nullptr) f->upstream_local_address = FormatAddress(client_->transport().local_address(), arena());
+  if (match_.route != nullptr) f->route_name = match_.route->name;
+  if (match_.vhost != nullptr) f->virtual_host_name = match_.vhost->name;
+  f->stream_id = stream_id_;
+}
+
+void Exchange::Record() {
+  phase_ = Phase::kRecord;
+  route_timer_.Cancel();
+  try_timer_.Cancel();
+  waiting_backoff_ = false;
+  MonoNanos now = services_.loop.Now();
+  observe::HttpCounters& c = manager_->counters();
+  c.downstream_rq_active.Dec();
+  c.downstream_rq_completed.Inc();
+  if (response_code_ != 0) c.CountResponse(response_code_);
+  c.downstream_rq_time.Record(static_cast<uint64_t>((now - start_) / kMillisecond));
+  if (!manager_->spec().access_logs.empty()) {
+    StreamFields fields;
+    HeaderMapSource request_source(request().headers, arena());
+    HeaderMapSource response_source(response_ != nullptr ? response_->headers : local_.headers, arena());
+    fields.request_headers = &request_source;
+    fields.response_headers = &response_source;
+    FillFields(&fields);
+    fields.duration_nanos = fields.response_end_nanos = now - start_;
+    for (const auto& log : manager_->spec().access_logs) services_.logs.Log(*log, fields);
+  }
+  EndAttempt();
+  if (holds_request_) upstream::ClusterUsage::Give(cluster_->spec().usage->requests);
+  if (holds_retry_) upstream::ClusterUsage::Give(cluster_->spec().usage->retries);
+  holds_request_ = holds_retry_ = false;
+  stream_ = nullptr;
+  services_.Recycle(this);
+}
+
+}  // namespace weft::proxy

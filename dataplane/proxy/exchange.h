@@ -1,0 +1,150 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dataplane/base/substitution/stream_fields.h"
+#include "dataplane/decide/route_table.h"
+#include "dataplane/http/stream.h"
+#include "dataplane/proxy/error_table.h"
+#include "dataplane/proxy/filter.h"
+#include "dataplane/proxy/http_manager.h"
+#include "dataplane/upstream/cluster.h"
+
+namespace weft::proxy {
+
+// Looks fields up in a message for deciders, formats and logs.
+class HeaderMapSource final : public HeaderSource {
+ public:
+  HeaderMapSource(const http::HeaderMap& headers, Arena& arena) : headers_(headers), arena_(arena) {}
+  std::optional<std::string_view> Get(std::string_view lower_case_name) const override;
+
+ private:
+  const http::HeaderMap& headers_;
+  Arena& arena_;  // joined values
+};
+
+// Where a request stands. docs/life_of_a_request.md has the chart.
+enum class Phase : uint8_t {
+  kReadHead,
+  kAuthenticate,
+  kRoute,
+  kRequestFilters,
+  kPick,
+  kConnect,
+  kSendRequest,
+  kReadResponseHead,
+  kResponseFilters,
+  kRelay,
+  kRecord,
+};
+
+// One request and its response: the linear driver between a downstream stream and upstream attempts.
+// Retry goes back to Pick while the request can be sent again. Errors end in a local reply by the one error table.
+// Owner: WorkerServices, which reuses it; it recycles itself when it is over. Thread: the worker's.
+class Exchange final : private http::ServerStreamEvents,
+                       private http::ClientStreamEvents,
+                       private upstream::StreamRequest {
+ public:
+  explicit Exchange(WorkerServices& services);
+  ~Exchange();
+
+  void Start(Rc<HttpManager> manager, http::ServerStream& stream);
+
+  // For filters.
+  http::RequestHead& request() { return stream_->request(); }
+  http::ResponseHead& response() { return *response_; }
+  Arena& arena() { return stream_->arena(); }
+  const decide::RouteMatch& route() const { return match_; }
+  // The most specific per-route configuration of a filter, as its factory compiled it; null when there is none.
+  const void* RouteConfig(std::string_view filter_name) const;
+  // Calls f(config) for each level that configures the filter, most general first.
+  template <typename F>
+  void ForEachRouteConfig(std::string_view filter_name, F f) const {
+    if (!routes_ || match_.vhost == nullptr) return;
+    routes_->table->ForEachFilterConfig(match_, filter_name, [&](const decide::FilterConfig& c) {
+      if (c.compiled != nullptr) f(c.compiled.get());
+    });
+  }
+  // Records a local reply; the hook then returns Verdict::kDone. `body` outlives the exchange or is in its arena.
+  void Reply(int status, std::string_view body, std::string_view details, ResponseFlag flag = ResponseFlag::kCount);
+  // Goes on after Verdict::kPause.
+  void Resume();
+  // Applies header mutations with this exchange's fields.
+  void Mutate(const std::vector<decide::HeaderMutation>& mutations, http::HeaderMap& headers);
+
+ private:
+  friend class WorkerServices;
+
+  // Phases, in order; each continues with the next or leaves the exchange waiting.
+  void PrepareRequest();
+  void Route();
+  void RunRequestFilters();
+  void PrepareUpstream();
+  void Pick();
+  void SendRequest(http::ClientStream& stream);
+  void RunResponseFilters(buffer::BodyPipe* body);
+  void SendResponse(buffer::BodyPipe* body);
+  void SendLocalReply();
+  void Record();
+
+  // ServerStreamEvents.
+  void OnStreamReset(const Error& error) override;
+  void OnStreamDone() override;
+  // ClientStreamEvents.
+  void OnInformational(const http::ResponseHead& head) override;
+  void OnResponse(http::ResponseHead& head, buffer::BodyPipe* body) override;
+  void OnClientReset(const Error& error) override;
+  // upstream::StreamRequest.
+  void OnStreamReady(http::ClientStream& stream) override;
+  void OnStreamFailed(const Error& error) override;
+
+  void Verdicts(Verdict v);
+  void ForwardedFor();
+  void RequestId();
+  void RedirectRequest();
+  void ReplyWith(const Error& error);
+  void AttemptFailed(const Error& error);
+  bool MayRetry(const Error& error);
+  bool Replayable();
+  bool ScheduleRetry();
+  void EndAttempt();
+  void ArmRouteTimer();
+  void OnRouteTimer();
+  void OnTryTimer();
+  void CountAttemptResponse(int status);
+  void FillFields(StreamFields* fields);
+  void Clear();
+
+  WorkerServices& services_;
+  Rc<HttpManager> manager_;
+  http::ServerStream* stream_ = nullptr;  // null once it is over
+  http::ClientStream* client_ = nullptr;  // of the attempt under way
+  Rc<PinnedRoutes> routes_;
+  decide::RouteMatch match_;
+  Rc<upstream::Cluster> cluster_;
+  Rc<upstream::Host> host_;
+  std::vector<std::unique_ptr<Filter>> filters_;  // null for those without state; empty when no filter has any
+  http::ResponseHead local_;                      // head of a local reply
+  http::ResponseHead* response_ = nullptr;        // local_ or the attempt's
+  buffer::BodyPipe* upstream_body_ = nullptr;
+  buffer::BodyPipe local_body_;
+  std::string scratch_;
+  event::Timer route_timer_, try_timer_;          // the latter also waits out a retry's back-off
+  int64_t start_wall_micros_ = 0;
+  MonoNanos start_ = 0, first_byte_ = 0, attempt_start_ = 0;
+  uint64_t random_ = 0, stream_id_ = 0, flags_ = 0;
+  std::string_view details_, reply_body_, transport_failure_;
+  char host_text_[64];
+  size_t host_text_size_ = 0;
+  uint32_t next_filter_ = 0, attempts_ = 0;
+  int reply_status_ = 0, response_code_ = 0;
+  Phase phase_ = Phase::kReadHead;
+  bool response_started_ = false, waiting_backoff_ = false, holds_request_ = false, holds_retry_ = false,
+       paused_ = false, replayed_ = false, upstream_response_ = false;
+};
+
+}  // namespace weft::proxy

@@ -1,0 +1,77 @@
+#include "dataplane/proxy/http_manager.h"
+
+#include <ctime>
+
+#include "dataplane/proxy/exchange.h"
+
+namespace weft::proxy {
+
+WorkerServices::WorkerServices(event::Loop& l, upstream::ClusterMap& c, observe::Shard& s, observe::WorkerLogs& a,
+                               uint64_t seed)
+    : loop(l), clusters(c), shard(s), logs(a), random(seed) {}
+
+WorkerServices::~WorkerServices() = default;
+
+std::string_view WorkerServices::Date() {
+  int64_t second = WallMicros() / 1'000'000;
+  if (second != date_second_) {
+    date_second_ = second;
+    time_t t = second;
+    tm parts;
+    gmtime_r(&t, &parts);
+    date_size_ = strftime(date_, sizeof(date_), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+  }
+  return {date_, date_size_};
+}
+
+Exchange* WorkerServices::NewExchange() {
+  if (free_.empty()) return new Exchange(*this);
+  Exchange* e = free_.back().release();
+  free_.pop_back();
+  return e;
+}
+
+void WorkerServices::Recycle(Exchange* exchange) {
+  finished_.emplace_back(exchange);
+  loop.AtTurnEnd(this);
+}
+
+void WorkerServices::RunAtTurnEnd() {
+  for (auto& e : finished_) {
+    e->Clear();
+    if (free_.size() < kMaxFree) free_.push_back(std::move(e));
+  }
+  finished_.clear();
+}
+
+HttpManager::HttpManager(WorkerServices& services, std::shared_ptr<const HttpManagerSpec> spec, const RouteSlot* routes)
+    : services_(services), spec_(std::move(spec)), rds_(routes), counters_(services.shard.Http(spec_->stat_prefix)) {
+  if (spec_->routes != nullptr) own_.Set(spec_->routes);
+}
+
+HttpManager::~HttpManager() = default;
+
+void HttpManager::OnRequest(http::ServerStream& stream) {
+  services_.NewExchange()->Start(Rc<HttpManager>(this), stream);
+}
+
+void HttpManager::OnBadRequest(net::Transport& transport, const Error& error, int status) {
+  if (status == 0) return;  // closed before a request was complete: nothing to answer or log
+  counters_->downstream_rq_total.Inc();
+  counters_->downstream_rq_http1_total.Inc();
+  counters_->downstream_cx_protocol_error.Inc();
+  counters_->CountResponse(status);
+  if (spec_->access_logs.empty()) return;
+  StreamFields f;
+  f.start_wall_micros = WallMicros();
+  f.response_code = status;
+  f.response_flags = Bit(ResponseFlag::kDownstreamProtocolError);
+  f.response_code_details = error.detail;
+  f.protocol = "HTTP/1.1";
+  std::string peer = transport.peer_address().ToString(), local = transport.local_address().ToString();
+  f.downstream_remote_address = peer;
+  f.downstream_local_address = local;
+  for (const auto& log : spec_->access_logs) services_.logs.Log(*log, f);
+}
+
+}  // namespace weft::proxy

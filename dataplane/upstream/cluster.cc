@@ -1,0 +1,82 @@
+#include "dataplane/upstream/cluster.h"
+
+#include <algorithm>
+
+namespace weft::upstream {
+
+Cluster::Cluster(ClusterContext& context, std::shared_ptr<const ClusterSpec> spec,
+                 std::shared_ptr<const EndpointSet> endpoints)
+    : context_(context), spec_(std::move(spec)), counters_(context.shard.Cluster(spec_->stat_name())) {
+  SetEndpoints(std::move(endpoints));
+}
+
+Host* Cluster::Pick(uint64_t random) {
+  if (endpoints_ == nullptr || endpoints_->pick == nullptr) return nullptr;
+  const decide::PickTable& table = *endpoints_->pick;
+  if (spec_->lb_policy == LbPolicy::kRandom && table.round() > 0) {
+    cursor_.next = static_cast<uint32_t>(random % table.round());
+  }
+  uint32_t index = table.Pick(&cursor_);
+  return index == decide::PickTable::kNone ? nullptr : hosts_[index].get();
+}
+
+void Cluster::SetEndpoints(std::shared_ptr<const EndpointSet> endpoints) {
+  std::vector<Rc<Host>> old;
+  old.swap(hosts_);
+  endpoints_ = std::move(endpoints);
+  if (endpoints_ != nullptr) {
+    hosts_.reserve(endpoints_->endpoints.size());
+    StringMap<size_t> by_address;
+    for (size_t i = 0; i < old.size(); ++i) by_address[old[i]->address_text()] = i;
+    for (const EndpointSpec& e : endpoints_->endpoints) {
+      auto it = old.empty() ? by_address.end() : by_address.find(e.address.ToString());
+      if (it != by_address.end() && old[it->second]) {
+        old[it->second]->set_endpoint(e);
+        hosts_.push_back(std::move(old[it->second]));
+      } else {
+        hosts_.push_back(MakeRc<Host>(context_, e, spec_, counters_));
+      }
+    }
+  }
+  for (Rc<Host>& h : old) {
+    if (h) h->pool().Drain();
+  }
+}
+
+Cluster* ClusterMap::Get(std::string_view name) {
+  auto it = entries_.find(name);
+  if (it == entries_.end()) return nullptr;
+  Entry& e = it->second;
+  if (!e.live) {
+    e.live = MakeRc<Cluster>(context_, e.spec, e.endpoints);
+    ++live_;
+  }
+  return e.live.get();
+}
+
+void ClusterMap::Put(std::shared_ptr<const ClusterSpec> spec, std::shared_ptr<const EndpointSet> endpoints) {
+  Entry& e = entries_[spec->name];
+  e.spec = std::move(spec);
+  if (endpoints != nullptr) e.endpoints = std::move(endpoints);
+  if (e.live) {
+    // Connections follow the specification that they were made under: requests under way keep the old cluster.
+    e.live = Rc<Cluster>();
+    --live_;
+  }
+}
+
+void ClusterMap::PutEndpoints(const std::string& name, std::shared_ptr<const EndpointSet> endpoints) {
+  auto it = entries_.find(name);
+  if (it == entries_.end()) return;
+  it->second.endpoints = endpoints;
+  if (it->second.live) it->second.live->SetEndpoints(std::move(endpoints));
+}
+
+void ClusterMap::Remove(const std::string& name) {
+  auto it = entries_.find(name);
+  if (it == entries_.end()) return;
+  if (it->second.live) --live_;
+  entries_.erase(it);
+}
+
+}  // namespace weft::upstream

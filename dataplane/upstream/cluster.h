@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dataplane/base/rc.h"
+#include "dataplane/base/string_map.h"
+#include "dataplane/decide/weighted_pick.h"
+#include "dataplane/observe/metrics.h"
+#include "dataplane/upstream/cluster_spec.h"
+#include "dataplane/upstream/conn_pool.h"
+
+namespace weft::upstream {
+
+// What clusters need of their worker.
+struct ClusterContext {
+  http::h1::ClientContext& http1;
+  observe::Shard& shard;
+};
+
+// One endpoint as a worker sees it: its address and its connections. An attempt holds a reference, so a removed
+// endpoint lives until its last request is over. Owner: Cluster and attempts, by Rc. Thread: the worker's.
+class Host final : public RefCounted {
+ public:
+  Host(ClusterContext& context, const EndpointSpec& endpoint, std::shared_ptr<const ClusterSpec> spec,
+       observe::ClusterCounters* counters)
+      : endpoint_(endpoint),
+        address_text_(endpoint.address.ToString()),
+        pool_(context.http1, std::move(spec), counters, endpoint.address) {}
+
+  const EndpointSpec& endpoint() const { return endpoint_; }
+  void set_endpoint(const EndpointSpec& e) { endpoint_ = e; }
+  const std::string& address_text() const { return address_text_; }
+  ConnPool& pool() { return pool_; }
+
+ private:
+  EndpointSpec endpoint_;
+  const std::string address_text_;
+  ConnPool pool_;
+};
+
+// One cluster on one worker: hosts with their pools, and the balancer's cursor. Made at the first request to it.
+// Owner: ClusterMap and attempts, by Rc. Thread: the worker's.
+class Cluster final : public RefCounted {
+ public:
+  Cluster(ClusterContext& context, std::shared_ptr<const ClusterSpec> spec, std::shared_ptr<const EndpointSet> endpoints);
+
+  const ClusterSpec& spec() const { return *spec_; }
+  observe::ClusterCounters& counters() { return *counters_; }
+
+  // The next host by weight; null when there is no usable one. `random` in case the policy needs one.
+  Host* Pick(uint64_t random);
+  // Hosts whose address stays keep their connections; others drain.
+  void SetEndpoints(std::shared_ptr<const EndpointSet> endpoints);
+  size_t host_count() const { return hosts_.size(); }
+
+ private:
+  ClusterContext& context_;
+  const std::shared_ptr<const ClusterSpec> spec_;
+  observe::ClusterCounters* counters_;
+  std::shared_ptr<const EndpointSet> endpoints_;
+  std::vector<Rc<Host>> hosts_;  // in the order of endpoints_
+  decide::PickTable::Cursor cursor_;
+};
+
+// All clusters of one worker by name. A cluster costs its specification until the first request.
+// Owner: Worker. Thread: the worker's.
+class ClusterMap {
+ public:
+  explicit ClusterMap(ClusterContext context) : context_(context) {}
+
+  // Null when there is no such cluster.
+  Cluster* Get(std::string_view name);
+  // `endpoints` null keeps those that the cluster has.
+  void Put(std::shared_ptr<const ClusterSpec> spec, std::shared_ptr<const EndpointSet> endpoints);
+  void PutEndpoints(const std::string& name, std::shared_ptr<const EndpointSet> endpoints);
+  void Remove(const std::string& name);
+  size_t size() const { return entries_.size(); }
+  size_t live() const { return live_; }
+
+ private:
+  struct Entry {
+    std::shared_ptr<const ClusterSpec> spec;
+    std::shared_ptr<const EndpointSet> endpoints;
+    Rc<Cluster> live;
+  };
+  ClusterContext context_;
+  StringMap<Entry> entries_;
+  size_t live_ = 0;
+};
+
+}  // namespace weft::upstream
