@@ -1,0 +1,91 @@
+#include "dataplane/runtime/active_listener.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "dataplane/net/tcp_transport.h"
+#include "dataplane/runtime/worker.h"
+
+namespace weft::runtime {
+
+ActiveListener::ActiveListener(Worker& worker, std::shared_ptr<const config::ListenerSpec> spec, std::vector<int> fds)
+    : worker_(worker),
+      spec_(std::move(spec)),
+      counters_(worker.shard().Listener(spec_->stat_prefix.empty() ? spec_->address.ToString() : spec_->stat_prefix)),
+      drain_timer_(
+          worker.loop().timers(), [](void* self) { static_cast<ActiveListener*>(self)->CutOff(); }, this) {
+  const proxy::HttpManagerSpec& http = *spec_->http;
+  manager_ = MakeRc<proxy::HttpManager>(worker.services(), spec_->http,
+                                        http.rds_name.empty() ? nullptr : worker.Routes(http.rds_name));
+  options_.limits.max_bytes = http.max_request_head_bytes;
+  options_.limits.max_headers = http.max_request_headers;
+  options_.idle_timeout = http.idle_timeout;
+  options_.head_timeout = http.request_headers_timeout;
+  options_.request_timeout = http.request_timeout;
+  options_.stream_idle_timeout = http.stream_idle_timeout;
+  options_.delayed_close_timeout = http.delayed_close_timeout;
+  options_.max_requests = http.max_requests_per_connection;
+  options_.buffer_bytes = std::clamp<uint32_t>(spec_->buffer_limit, 16 * 1024, 64 * 1024);
+  for (int fd : fds) {
+    if (fd >= 0) sockets_.push_back(std::make_unique<net::Listener>(worker.loop(), fd, static_cast<net::Listener::Handler*>(this)));
+  }
+}
+
+ActiveListener::~ActiveListener() {
+  sockets_.clear();
+  while (auto* c = connections_.front()) c->Close();
+}
+
+std::vector<int> ActiveListener::TakeSockets() {
+  std::vector<int> fds;
+  for (auto& s : sockets_) fds.push_back(fcntl(s->fd(), F_DUPFD_CLOEXEC, 0));
+  sockets_.clear();
+  return fds;
+}
+
+void ActiveListener::OnAccept(int fd, const net::Address& peer) {
+  counters_->downstream_cx_total.Inc();
+  counters_->downstream_cx_active.Inc();
+  observe::HttpCounters& h = manager_->counters();
+  h.downstream_cx_total.Inc();
+  h.downstream_cx_active.Inc();
+  h.downstream_cx_http1_total.Inc();
+  h.downstream_cx_http1_active.Inc();
+  worker_.OnConnectionAccepted();
+  // The local address is the listener's unless that is a wildcard.
+  net::Address local = spec_->address.is_wildcard() || spec_->address.port() == 0 ? net::Address() : spec_->address;
+  auto transport = std::make_unique<net::TcpTransport>(worker_.loop(), fd, peer, local);
+  connections_.PushBack(new http::h1::ServerConnection(worker_.server_context(), options_, std::move(transport),
+                                                       manager_.get(), this));
+}
+
+void ActiveListener::OnClosed(http::h1::ServerConnection& c) {
+  c.ListLink<http::h1::ServerConnectionTag>::Unlink();
+  counters_->downstream_cx_active.Dec();
+  counters_->downstream_cx_destroy.Inc();
+  observe::HttpCounters& h = manager_->counters();
+  h.downstream_cx_active.Dec();
+  h.downstream_cx_http1_active.Dec();
+  h.downstream_cx_destroy.Inc();
+  h.downstream_cx_rx_bytes_total.Add(c.total_received());
+  h.downstream_cx_tx_bytes_total.Add(c.total_sent());
+  worker_.loop().DeferDelete(std::unique_ptr<http::h1::ServerConnection>(&c));
+  worker_.OnConnectionGone();
+  if (retired_ && connections_.empty()) worker_.OnListenerRetired(this);
+}
+
+void ActiveListener::Retire() {
+  sockets_.clear();
+  retired_ = true;
+  drain_timer_.Arm(spec_->http->drain_timeout);
+  connections_.ForEach([](http::h1::ServerConnection& c) { c.Drain(); });
+}
+
+// The drain time is over: what is idle now is closed; requests under way still finish.
+void ActiveListener::CutOff() {
+  connections_.ForEach([](http::h1::ServerConnection& c) { c.Drain(); });
+}
+
+}  // namespace weft::runtime

@@ -1,0 +1,118 @@
+#include "dataplane/runtime/worker.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "dataplane/runtime/active_listener.h"
+
+namespace weft::runtime {
+
+Worker::Worker(int index, observe::Registry& registry, observe::AccessLogs& logs)
+    : index_(index),
+      shard_(*registry.NewShard()),
+      logs_(&logs),
+      server_context_(loop_, slab_),
+      client_context_(loop_, slab_),
+      clusters_(std::make_unique<upstream::ClusterMap>(upstream::ClusterContext{client_context_, shard_})),
+      services_(loop_, *clusters_, shard_, logs_, (uint64_t{std::random_device()()} << 32) | std::random_device()()) {}
+
+Worker::~Worker() { Stop(); }
+
+void Worker::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Worker::Run() {
+  std::string name = "worker-" + std::to_string(index_);
+  pthread_setname_np(pthread_self(), name.c_str());
+  loop_.Run();
+  // Tear down here, on the thread that all of it belongs to.
+  listeners_.clear();
+  retired_.clear();
+  loop_.RunOnce();
+  clusters_.reset();
+  loop_.RunOnce();
+}
+
+void Worker::Stop() {
+  if (!thread_.joinable()) return;
+  loop_.StopFromAnyThread();
+  thread_.join();
+}
+
+proxy::RouteSlot* Worker::Routes(const std::string& name) {
+  auto& slot = routes_[name];
+  if (slot == nullptr) slot = std::make_unique<proxy::RouteSlot>();
+  return slot.get();
+}
+
+void Worker::Apply(std::shared_ptr<const config::Update> update, std::vector<ListenerPut> listeners,
+                   std::function<void()> done) {
+  loop_.Post([this, update = std::move(update), listeners = std::move(listeners), done = std::move(done)]() mutable {
+    ApplyOnThread(*update, listeners);
+    if (done) done();
+  });
+}
+
+void Worker::ApplyOnThread(const config::Update& update, std::vector<ListenerPut>& listeners) {
+  for (const auto& c : update.clusters) clusters_->Put(c.spec, c.endpoints);
+  for (const auto& e : update.endpoints) clusters_->PutEndpoints(e.cluster, e.endpoints);
+  for (const auto& r : update.routes) Routes(r.name)->Set(r.table);
+  for (ListenerPut& l : listeners) PutListener(l);
+  for (const std::string& name : update.removed_listeners) {
+    auto it = listeners_.find(name);
+    if (it == listeners_.end()) continue;
+    retired_.push_back(std::move(it->second));
+    listeners_.erase(it);
+    retired_.back()->Retire();
+  }
+  for (const std::string& name : update.removed_routes) Routes(name)->Set(nullptr);
+  for (const std::string& name : update.removed_clusters) clusters_->Remove(name);
+  std::erase_if(retired_, [](auto& l) { return l->empty(); });
+}
+
+void Worker::PutListener(ListenerPut& put) {
+  std::vector<int> fds = std::move(put.fds);
+  auto it = listeners_.find(put.spec->name);
+  std::unique_ptr<ActiveListener> old;
+  if (it != listeners_.end()) {
+    old = std::move(it->second);
+    if (std::all_of(fds.begin(), fds.end(), [](int fd) { return fd < 0; })) fds = old->TakeSockets();
+  }
+  listeners_[put.spec->name] = std::make_unique<ActiveListener>(*this, put.spec, std::move(fds));
+  if (old != nullptr) {
+    retired_.push_back(std::move(old));
+    retired_.back()->Retire();
+  }
+}
+
+void Worker::OnListenerRetired(ActiveListener* listener) {
+  auto it = std::find_if(retired_.begin(), retired_.end(), [&](auto& l) { return l.get() == listener; });
+  if (it == retired_.end()) return;  // being torn down, or removed by the caller's sweep
+  loop_.DeferDelete(std::move(*it));
+  retired_.erase(it);
+}
+
+void Worker::OnConnectionGone() {
+  --connections_;
+  if (connections_ == 0 && drained_) std::exchange(drained_, nullptr)();
+}
+
+void Worker::Drain(std::function<void()> drained) {
+  loop_.Post([this, drained = std::move(drained)]() mutable {
+    std::vector<std::unique_ptr<ActiveListener>> all;
+    for (auto& [name, l] : listeners_) all.push_back(std::move(l));
+    listeners_.clear();
+    drained_ = std::move(drained);
+    for (auto& l : all) {
+      retired_.push_back(std::move(l));
+      retired_.back()->Retire();
+    }
+    if (connections_ == 0 && drained_) std::exchange(drained_, nullptr)();
+  });
+}
+
+}  // namespace weft::runtime

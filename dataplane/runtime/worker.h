@@ -1,0 +1,86 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "dataplane/base/string_map.h"
+#include "dataplane/config/update.h"
+#include "dataplane/event/loop.h"
+#include "dataplane/http/h1/client_connection.h"
+#include "dataplane/http/h1/server_connection.h"
+#include "dataplane/observe/access_log.h"
+#include "dataplane/observe/metrics.h"
+#include "dataplane/proxy/http_manager.h"
+#include "dataplane/proxy/route_slot.h"
+#include "dataplane/upstream/cluster.h"
+
+namespace weft::runtime {
+
+class ActiveListener;
+
+// A listener together with this worker's sockets for it; -1 where the socket that it has is kept.
+struct ListenerPut {
+  std::shared_ptr<const config::ListenerSpec> spec;
+  std::vector<int> fds;  // one an address
+};
+
+// One host of one cluster, as `/clusters` shows it.
+struct HostStatus {
+  std::string cluster, address;
+  size_t connections = 0, idle = 0;
+};
+
+// One thread of traffic: a loop, its sockets, its pools, its counters. Shares nothing with other workers but immutable
+// specifications. Owner: WorkerPool. Thread: created and destroyed on main; Post-ed calls run on its own.
+class Worker {
+ public:
+  Worker(int index, observe::Registry& registry, observe::AccessLogs& logs);
+  ~Worker();
+
+  void Start();
+  // All of these may be called from main; `done` runs on the worker's thread.
+  void Apply(std::shared_ptr<const config::Update> update, std::vector<ListenerPut> listeners,
+             std::function<void()> done);
+  // Stops accepting, finishes what is under way; `drained` once no connection is left.
+  void Drain(std::function<void()> drained);
+  void Stop();  // ends the thread; open connections are cut
+  void Post(std::function<void()> f) { loop_.Post(std::move(f)); }
+
+  // On the worker's thread.
+  void OnConnectionGone();
+  void OnListenerRetired(ActiveListener* listener);
+  event::Loop& loop() { return loop_; }
+  buffer::Slab& slab() { return slab_; }
+  http::h1::ServerContext& server_context() { return server_context_; }
+  proxy::WorkerServices& services() { return services_; }
+  observe::Shard& shard() { return shard_; }
+  proxy::RouteSlot* Routes(const std::string& name);
+  size_t connection_count() const { return connections_; }
+  void OnConnectionAccepted() { ++connections_; }
+
+ private:
+  void Run();
+  void ApplyOnThread(const config::Update& update, std::vector<ListenerPut>& listeners);
+  void PutListener(ListenerPut& put);
+
+  const int index_;
+  event::Loop loop_;
+  buffer::Slab slab_;
+  observe::Shard& shard_;
+  observe::WorkerLogs logs_;
+  http::h1::ServerContext server_context_;
+  http::h1::ClientContext client_context_;
+  std::unique_ptr<upstream::ClusterMap> clusters_;
+  proxy::WorkerServices services_;
+  StringMap<std::unique_ptr<proxy::RouteSlot>> routes_;
+  StringMap<std::unique_ptr<ActiveListener>> listeners_;
+  std::vector<std::unique_ptr<ActiveListener>> retired_;
+  std::function<void()> drained_;
+  size_t connections_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace weft::runtime

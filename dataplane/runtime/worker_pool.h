@@ -1,0 +1,49 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dataplane/config/update.h"
+#include "dataplane/event/loop.h"
+#include "dataplane/runtime/worker.h"
+
+namespace weft::runtime {
+
+// What became of an update.
+struct ApplyResult {
+  // Listeners whose address can't be had, with the reason; the rest of the update is in effect.
+  std::vector<std::pair<std::string, std::string>> refused_listeners;
+};
+
+// All workers. Opens listening sockets, so that a taken address is known before anything changes, and hands updates to
+// every worker. Owner: app/. Thread: main. Destroyed when: the process ends; Stop() first.
+class WorkerPool {
+ public:
+  WorkerPool(event::Loop& main, observe::Registry& registry, observe::AccessLogs& logs, int workers);
+  ~WorkerPool();
+
+  void Start();
+  // `done` runs on main after the last worker swapped.
+  void Apply(std::shared_ptr<const config::Update> update, std::function<void(ApplyResult)> done);
+  // Stops accepting and lets requests finish; `done` on main when nothing is in flight.
+  void Drain(std::function<void()> done);
+  void Stop();
+  int size() const { return static_cast<int>(workers_.size()); }
+  // Bound addresses (port 0 resolved) by listener name.
+  std::vector<std::pair<std::string, net::Address>> ListenAddresses() const;
+
+ private:
+  struct Bound {
+    std::vector<net::Address> asked, bound;
+  };
+  bool Open(const config::ListenerSpec& spec, std::vector<std::vector<int>>* fds, std::string* error);
+
+  event::Loop& main_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  StringMap<Bound> listeners_;
+};
+
+}  // namespace weft::runtime
