@@ -58,6 +58,9 @@ HAPROXY_CFG = """\
 global
   nbthread 1
   maxconn {connections}
+  # Else it closes idle upstream connections when a quarter of the descriptors is in use, and the others don't.
+  tune.pool-low-fd-ratio 95
+  tune.pool-high-fd-ratio 99
 defaults
   mode http
   timeout connect 5s
@@ -235,6 +238,18 @@ class Weft(EnvoyConfigured, OwnPeer):
     label = "//dataplane/app:weft-proxy"
 
 
+class OtherWeft(EnvoyConfigured):
+    """A second weft-proxy, of another commit or built otherwise."""
+
+    def __init__(self, name, path):
+        super().__init__()
+        self.name, self.binary = name, Path(path).resolve()
+        self.missing = "there is no program %s" % path
+
+    def find(self):
+        return self.binary.is_file() and os.access(self.binary, os.X_OK)
+
+
 class HAProxy(Peer):
     name = "haproxy"
 
@@ -271,6 +286,17 @@ class Nginx(Peer):
 
 ALL = [Relay, Envoy, HAProxy, Nginx, Weft]
 NAMES = [p.name for p in ALL]
+
+
+def others(pairs):
+    """Peers by "name=path"."""
+    made = []
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not re.fullmatch(r"[a-z0-9._-]+", name) or not path or name in NAMES or name in [o.name for o in made]:
+            raise BenchError("--also: expected NAME=PATH with a new NAME of a-z, 0-9, '.', '_', '-'; got %r" % pair)
+        made.append(OtherWeft(name, path))
+    return made
 
 
 def chosen(only):

@@ -153,7 +153,7 @@ class LoadTest(unittest.TestCase):
     def test_open_loop_keeps_its_rate(self):
         with FakeServer(lambda n: [GOOD]) as server:
             _, figures = load(server.port, "--rate", 200, seconds=1)
-            self.assertAlmostEqual(figures["requests"], 200, delta=10)
+            self.assertAlmostEqual(figures["requests"], 200, delta=25)
 
     def test_open_loop_counts_waiting(self):
         # 4 connections, 50 ms an answer: 80 answers/s at most. At 160/s the waiting time grows and must be in the latency.

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Tests of bench/macro/run: what its verdict is made of, and the whole command with the relay and stand-ins for weft-proxy.
+
+usage: run_test.py   (needs //bench/macro:load, :origin and :relay in bazel-bin)
+"""
+
+import importlib.machinery
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.dont_write_bytecode = True
+loader = importlib.machinery.SourceFileLoader("macro_run", str(HERE / "run"))
+spec = importlib.util.spec_from_loader("macro_run", loader)
+run = importlib.util.module_from_spec(spec)
+loader.exec_module(run)
+
+# Speaks weft-proxy's command line, moves bytes as the relay does: fast, no HTTP work.
+STAND_IN = """#!/bin/sh
+while [ "$1" != -c ]; do shift; done
+ports=$(grep -o 'port_value: [0-9]*' "$2" | grep -o '[0-9]*')
+set -- $ports  # admin, listener, origin
+exec %s --listen 127.0.0.1:$2 --connect 127.0.0.1:$3
+"""
+
+
+def turn(cpu, errors=0):
+    return {"watched": {"proxy": {"cpu_us_per_request": cpu}}, "errors": {"total": errors, "first": "boom" if errors else ""}}
+
+
+class FakePeer:
+    def __init__(self, name):
+        self.name = name
+
+
+def result(name, *turns):
+    r = run.Result(FakePeer(name))
+    r.turns = list(turns)
+    return r
+
+
+class RatioTest(unittest.TestCase):
+    def test_is_taken_within_a_turn(self):
+        # The machine became twice as slow in the second turn: the ratio must not notice.
+        relay = result("relay", turn(10), turn(20), turn(10))
+        weft = result("weft-proxy", turn(15), turn(30), turn(15))
+        self.assertEqual(weft.ratio_to(relay), (1.5, 1.5, 1.5))
+
+    def test_without_the_other(self):
+        weft = result("weft-proxy", turn(15))
+        self.assertIsNone(weft.ratio_to(None))
+        self.assertIsNone(weft.ratio_to(result("relay")))
+
+
+class GateTest(unittest.TestCase):
+    """gate() with a baseline of 1.40, hence a limit of 1.75."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        old = run.BASELINE, run.measure
+        run.BASELINE = Path(self.folder.name) / "baseline.json"
+        run.BASELINE.write_text(json.dumps({"weft-proxy": {"cpu_ratio_to_relay": 1.40, "commit": "abc"}}))
+        self.addCleanup(lambda: (setattr(run, "BASELINE", old[0]), setattr(run, "measure", old[1])))
+
+    def verdict(self, first, *later, relay_cpu=10.0):
+        relay, weft = result("relay", turn(relay_cpu)), result("weft-proxy", first)
+        again = list(later)
+
+        def measure(supervisor, results, *rest):
+            self.assertEqual([r.name for r in results], ["relay", "weft-proxy"])
+            results[0].turns.append(turn(relay_cpu))
+            results[1].turns.append(again.pop(0))
+
+        run.measure = measure
+        args = type("Args", (), {"turns": 1})
+        out = run.gate(None, [relay, weft], relay, weft, args, None, 1, 0)
+        self.assertEqual(again, [], "measured fewer times than expected")
+        return out
+
+    def test_as_good_as_recorded(self):
+        self.assertEqual(self.verdict(turn(14)), [])
+
+    def test_a_little_worse(self):
+        self.assertEqual(self.verdict(turn(17.4)), [])
+
+    def test_worse_once_or_twice_is_noise(self):
+        self.assertEqual(self.verdict(turn(18), turn(14)), [])
+        self.assertEqual(self.verdict(turn(18), turn(18), turn(14)), [])
+
+    def test_worse_three_times_fails(self):
+        out = self.verdict(turn(18), turn(19), turn(18.5))
+        self.assertEqual(len(out), 1)
+        self.assertIn("1.80, 1.90, 1.85 x the relay's, in 3 measurements in a row; recorded is 1.40 (at abc)", out[0])
+
+    def test_errors_fail(self):
+        self.assertIn("2 errors; the first: boom", self.verdict(turn(14, errors=2))[0])
+        self.assertIn("1 errors: boom", self.verdict(turn(18), turn(14, errors=1))[0])
+
+    def test_not_started_fails(self):
+        weft = result("weft-proxy")
+        weft.failure, weft.broken = "did not start", True
+        self.assertEqual(run.gate(None, [weft], None, weft, None, None, 1, 0), ["weft-proxy: did not start"])
+
+    def test_no_figure_yet(self):
+        run.BASELINE.unlink()
+        self.assertEqual(self.verdict(turn(99)), [])
+
+    def test_a_broken_baseline_is_an_error(self):
+        run.BASELINE.write_text("{")
+        with self.assertRaisesRegex(run.BenchError, "bench/baseline.json is not JSON"):
+            self.verdict(turn(14))
+
+
+class CommandTest(unittest.TestCase):
+    def setUp(self):
+        if not run.harness.built("//bench/macro:relay").exists():
+            self.fail("bazel build //bench/macro/... first")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def program(self, name, text):
+        path = self.folder / name
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
+
+    def run_it(self, *flags, env=None):
+        return subprocess.run([HERE / "run", "--no-build", "--turns", "2", "--seconds", "0.2", "--warmup", "0.1", *flags],
+                              capture_output=True, text=True, timeout=60, env={**os.environ, **(env or {})})
+
+    def test_table_and_json(self):
+        stand_in = self.program("stand-in", STAND_IN % run.harness.built("//bench/macro:relay"))
+        out = self.folder / "out.json"
+        done = self.run_it("--only", "relay", "--also", "other=%s" % stand_in, "--json", str(out))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"(?m)^other .* 0$")
+        figures = json.loads(out.read_text())
+        for name in ("relay", "other"):
+            peer = figures["peers"][name]
+            self.assertEqual(len(peer["turns"]), 2)
+            self.assertEqual(peer["errors"], 0)
+            self.assertGreater(peer["cpu_us_per_request"], 1)
+            self.assertGreater(peer["rss_kb"], 500)
+            self.assertIn("GET /-/echo HTTP/1.1", peer["upstream_request_head"])
+            self.assertEqual(peer["turns"][0]["origin_connections"], 64)
+        # The same program twice: the same cost. Far off only when something is wrong with the accounting.
+        ratio = figures["peers"]["other"]["ratio_to_relay"][0]
+        self.assertTrue(0.4 < ratio < 2.5, ratio)
+
+    def test_one_that_fails_is_quoted_and_the_others_are_measured(self):
+        bad = self.program("bad", "#!/bin/sh\necho 'listeners[0]: no such thing' >&2\nexit 1\n")
+        done = self.run_it("--only", "relay", "--also", "bad=%s" % bad)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("bad ended with status 1 before it was ready", done.stderr)
+        self.assertIn("listeners[0]: no such thing", done.stderr)
+        self.assertRegex(done.stdout, r"(?m)^bad +did not start$")
+        self.assertRegex(done.stdout, r"(?m)^relay .* 0$")
+
+    def test_a_missing_peer_is_named(self):
+        empty = {"WEFT_CACHE": str(self.folder), "WEFT_ENVOY": "", "PATH": "/usr/bin:/bin"}
+        done = self.run_it("--only", "relay,envoy", env=empty)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"(?m)^envoy +not installed \(tools/setup --bench\)$")
+
+    def test_wrong_flags(self):
+        self.assertIn("there is no 'squid'; the names are relay, envoy", self.run_it("--only", "squid").stderr)
+        self.assertIn("expected NAME=PATH", self.run_it("--also", "x").stderr)
+        self.assertNotEqual(self.run_it("--turns", "-1").returncode, 0)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0]], verbosity=2)
