@@ -30,8 +30,8 @@ exec %s --listen 127.0.0.1:$2 --connect 127.0.0.1:$3
 """
 
 
-def turn(cpu, errors=0):
-    return {"watched": {"proxy": {"cpu_us_per_request": cpu}}, "errors": {"total": errors, "first": "boom" if errors else ""}}
+def turn(cpu, errors=0, waited=0.0):
+    return {"watched": {"proxy": {"cpu_us_per_request": cpu, "waited": waited}}, "errors": {"total": errors, "first": "boom" if errors else ""}}
 
 
 class FakePeer:
@@ -56,6 +56,34 @@ class RatioTest(unittest.TestCase):
         weft = result("weft-proxy", turn(15))
         self.assertIsNone(weft.ratio_to(None))
         self.assertIsNone(weft.ratio_to(result("relay")))
+
+
+class RoundsTest(unittest.TestCase):
+    def test_disturbed_rounds_are_left_out_for_all(self):
+        relay = result("relay", turn(10), turn(10), turn(90), turn(10))
+        weft = result("weft-proxy", turn(15), turn(15), turn(15, waited=0.2), turn(16))
+        self.assertEqual(run.choose_rounds([relay, weft], 4), (1, False))
+        self.assertEqual(relay.cpu(), [10, 10, 10])
+        self.assertEqual(weft.ratio_to(relay), (1.5, 1.5, 1.6))
+
+    def test_all_count_when_too_few_are_quiet(self):
+        relay = result("relay", turn(10, waited=0.5), turn(20), turn(30))
+        self.assertEqual(run.choose_rounds([relay], 3), (0, True))
+        self.assertEqual(relay.cpu(), [10, 20, 30])
+
+    def test_one_quiet_round_of_one_is_enough(self):
+        relay = result("relay", turn(10))
+        self.assertEqual(run.choose_rounds([relay], 1), (0, False))
+
+    def test_errors_of_left_out_rounds_count(self):
+        weft = result("weft-proxy", turn(1), turn(1), turn(1), turn(1, errors=2, waited=0.9))
+        run.choose_rounds([weft], 4)
+        self.assertEqual(weft.errors(), 2)
+
+    def test_a_peer_that_ended_early(self):
+        relay, weft = result("relay", turn(10), turn(10), turn(10)), result("weft-proxy", turn(15))
+        self.assertEqual(run.choose_rounds([relay, weft], 3), (0, False))
+        self.assertEqual(weft.ratio_to(relay), (1.5, 1.5, 1.5))
 
 
 class GateTest(unittest.TestCase):
