@@ -112,6 +112,7 @@ std::string JoinSurrogates(std::string_view text) {
 }
 
 bool LooksLikeJson(std::string_view text) {
+  if (IsDocumentStart(text.substr(0, text.find('\n')))) text.remove_prefix(3);
   const size_t at = text.find_first_not_of(" \t\r\n");
   return at != std::string_view::npos && (text[at] == '{' || text[at] == '[');
 }

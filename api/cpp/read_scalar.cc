@@ -104,6 +104,7 @@ std::optional<Integer> Reader::IntegerOf(uint32_t node, int64_t least, uint64_t 
   if (!IsScalarFor(node, "a number")) return std::nullopt;
   const std::string_view text = tape_.Text(node);
   Integer value;
+  bool fits = true;
   switch (ParseInteger(text, &value)) {
     case IntegerResult::kOk:
       break;
@@ -123,12 +124,12 @@ std::optional<Integer> Reader::IntegerOf(uint32_t node, int64_t least, uint64_t 
       return std::nullopt;
     }
     case IntegerResult::kTooLarge:
-      value.magnitude = std::numeric_limits<uint64_t>::max();
+      fits = false;
       break;
   }
   // -(2^63) has a magnitude that int64_t does not.
   const uint64_t lowest = least < 0 ? 0 - static_cast<uint64_t>(least) : 0;
-  if (value.negative ? value.magnitude > lowest : value.magnitude > most) {
+  if (!fits || (value.negative ? value.magnitude > lowest : value.magnitude > most)) {
     Report(node, StrCat("expected a number from ", least, " to ", most, ", got ", text.substr(0, 60)));
     return std::nullopt;
   }

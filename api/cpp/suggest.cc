@@ -56,6 +56,14 @@ std::string Nearest(std::string_view word, const std::vector<std::string>& candi
       nearest = candidate;
     }
   }
+  if (!nearest.empty() || word.size() < 4) return nearest;
+  // A name cut short: the shortest that begins with it.
+  const std::string folded = Fold(word);
+  for (const std::string& candidate : candidates) {
+    if (Fold(candidate).starts_with(folded) && (nearest.empty() || candidate.size() < nearest.size())) {
+      nearest = candidate;
+    }
+  }
   return nearest;
 }
 

@@ -11,7 +11,8 @@ namespace weft::api {
 // Gives up above `limit` and returns limit + 1.
 int EditDistance(std::string_view a, std::string_view b, int limit);
 
-// The candidate that is near enough to `word` to be what was meant: at most a third of it differs. Empty when none is.
+// The candidate that is near enough to `word` to be what was meant: at most a third of it differs, or `word` (of four
+// letters or more) is its beginning. Empty when none is.
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace weft::api
