@@ -16,7 +16,8 @@ struct ReadObjectsOptions {
   uint32_t directory = 0;
 };
 
-// One document. Without a key it could not be told which object it is; with a key and without an object it has errors.
+// One document. Without a key it could not be told which object it is, or the text has the object already; with a key
+// and without an object it has errors.
 struct ReadObject {
   std::optional<ObjectKey> key;
   ObjectPtr object;

@@ -13,6 +13,7 @@ namespace weft::ctl {
 // `object` is there, or has changed. Its (key, origin.source, origin.directory, origin.file) says which one it replaces.
 struct Put {
   ObjectPtr object;
+  std::vector<api::SourceError> warnings;
 };
 // The object that was put from this origin is gone.
 struct Remove {
@@ -26,10 +27,13 @@ struct Refused {
   std::vector<api::SourceError> errors;
 };
 // Everything that the source had when it was started has been delivered. Once a source.
-struct SyncedMark {};
+struct SyncedMark {
+  uint32_t source = 0;
+};
 // What is wrong with the source now, besides objects: files that can't be read, documents that can't be parsed.
 // Replaces the last report.
 struct Report {
+  uint32_t source = 0;
   std::vector<api::SourceError> errors;
 };
 using SourceEvent = std::variant<Put, Remove, Refused, Report, SyncedMark>;

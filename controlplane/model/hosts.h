@@ -17,7 +17,7 @@ std::vector<std::string> HostAliases(std::string_view host, std::string_view cli
 // `host` itself, then each wildcard that covers it, most specific first: "a.b.c" -> "a.b.c", "*.b.c", "*.c", "*".
 std::vector<std::string> HostAndWildcards(std::string_view host);
 
-// Up to `limit` of `candidates` that look most like `name` ("did you mean"), best first.
-std::vector<std::string> Nearest(std::string_view name, const std::vector<std::string>& candidates, size_t limit = 3);
+// "default" of "reviews.default.svc.cluster.local"; empty for other hosts.
+std::string NamespaceOfHost(std::string_view host, std::string_view domain_suffix);
 
 }  // namespace weft::ctl

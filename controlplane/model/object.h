@@ -48,7 +48,7 @@ struct Object {
   weft::meta::v1::ObjectMeta meta;
   std::shared_ptr<const google::protobuf::Message> spec;  // istio::networking::v1alpha3::<kind>
   Origin origin;
-  // Hash of spec, labels and annotations: equal versions say the same, wherever they are written.
+  // Hash of spec, labels and annotations: equal versions say the same, wherever they are written. StampContent sets it.
   uint64_t content_hash = 0;
   // Grows by one with each different content of the key; resource_version is the configuration generation that
   // brought it. Both are 0 until the engine has taken the object in.
@@ -64,6 +64,7 @@ struct Object {
   // An error at that field ("spec.http[0].route[1]"), or at the object's first line.
   api::SourceError ErrorAt(std::string_view path, std::string message) const;
 };
+void StampContent(Object& object);
 using ObjectPtr = std::shared_ptr<const Object>;
 
 }  // namespace weft::ctl

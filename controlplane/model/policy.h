@@ -20,6 +20,9 @@ struct RouteRules {
   std::vector<std::string> hosts;  // "reviews.default.svc.cluster.local", "*.example.com"
   // Shares the object's spec.
   std::shared_ptr<const istio::networking::v1alpha3::VirtualService> spec;
+  uint64_t content_hash = 0;  // of the object
+
+  bool operator==(const RouteRules& o) const { return content_hash == o.content_hash && object == o.object; }
 };
 
 // Settings of the connections to a cluster; what is unset is Envoy's default.

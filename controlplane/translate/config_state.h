@@ -20,14 +20,20 @@ class ResourceComputer {
  public:
   virtual ~ResourceComputer() = default;
   virtual ResourcePtr ComputeResource(const ResourceId& id, const ProxyRef& proxy) = 0;
-  virtual std::shared_ptr<const NameList> ComputeNames(ResourceType type, const ProxyRef& proxy) = 0;
+  // `id` without a name: the names of that type and scope. Never null.
+  virtual std::shared_ptr<const NameList> ComputeNames(const ResourceId& id, const ProxyRef& proxy) = 0;
 };
 
-// Resources and lists of names that differ between two neighbouring states.
+// What differs between two neighbouring states, of what proxies have asked for.
 struct StateChange {
-  uint64_t generation = 0;          // of the state that has it
+  struct Names {
+    ResourceType type;
+    std::string scope;
+    NameList came, went;  // sorted
+  };
+  uint64_t generation = 0;  // of the state that has it
   std::vector<ResourceId> resources;
-  std::vector<ResourceId> names;    // lists: `name` is empty
+  std::vector<Names> names;
 
   bool empty() const { return resources.empty() && names.empty(); }
 };
@@ -51,17 +57,21 @@ class ConfigState {
 
   // Null: there is no such resource for this proxy.
   ResourcePtr Get(ResourceType type, std::string_view name, const ProxyRef& proxy) const;
-  // All names of the type that exist for this proxy, sorted; what a wildcard subscription gets. Never null.
-  std::shared_ptr<const NameList> Names(ResourceType type, const ProxyRef& proxy) const;
+  // All names of the type that exist for this proxy, sorted; what a wildcard subscription gets.
+  NameList Names(ResourceType type, const ProxyRef& proxy) const;
+  // Their resources.
+  std::vector<ResourcePtr> List(ResourceType type, const ProxyRef& proxy) const;
 
-  // Names of resources of this proxy that may differ from state `generation`; nullopt when that is too long ago to
-  // tell. `names_changed`, when given, is set if Names() may differ. Only what the proxy has asked for is told.
-  std::optional<std::vector<std::string>> ChangedSince(ResourceType type, const ProxyRef& proxy, uint64_t generation,
-                                                       bool* names_changed = nullptr) const;
+  // Names of resources of this proxy that may differ from state `generation`, sorted; nullopt when that is too long ago
+  // to tell. Only what the proxy has asked for is told; with `wildcard` also names that came and went.
+  std::optional<NameList> ChangedSince(ResourceType type, const ProxyRef& proxy, uint64_t generation,
+                                       bool wildcard) const;
 
  private:
   friend class ConfigEngine;
-  static constexpr size_t kChangeLog = 128;
+  static constexpr size_t kChangeLog = 128;  // states with changes that ChangedSince knows
+
+  std::shared_ptr<const NameList> NamesIn(ResourceType type, const std::string& scope, const ProxyRef& proxy) const;
 
   uint64_t generation_ = 0;
   uint64_t config_generation_ = 0;

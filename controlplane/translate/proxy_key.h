@@ -23,7 +23,7 @@ struct ProxyKey {
   Labels labels;
   std::string service_account;
   std::string cluster_id;
-  std::string app_address;       // APP_ADDRESS: where the program listens
+  std::string app_address;       // APP_ADDRESS: where the program listens; loopback by default
   std::string outbound_address;  // OUTBOUND_ADDRESS: listeners by port; empty: none
   uint32_t http_proxy_port = 0;  // HTTP_PROXY_PORT: 0: no such listener
   // SERVICE_LISTENERS: "host:port" -> the port of a listener for that service alone.
@@ -44,15 +44,16 @@ absl::StatusOr<ProxyKey> ProxyKeyFromNode(const envoy::config::core::v3::Node& n
 // generated for it alone then goes too.
 class ProxyScope {
  public:
-  explicit ProxyScope(ProxyKey key, uint64_t number);
-  const ProxyKey& key() const { return key_; }
+  ProxyScope(std::shared_ptr<const ProxyKey> key, uint64_t number);
+  const ProxyKey& key() const { return *key_; }
+  const std::shared_ptr<const ProxyKey>& shared_key() const { return key_; }
   const std::string& own() const { return own_; }
 
   // The scope of that resource for this proxy: "" (the same for everybody), "ns/<namespace>", or own().
   const std::string& Of(ResourceType type, std::string_view name) const;
 
  private:
-  const ProxyKey key_;
+  const std::shared_ptr<const ProxyKey> key_;
   const std::string own_, ns_, shared_;
 };
 using ProxyRef = std::shared_ptr<const ProxyScope>;
