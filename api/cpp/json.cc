@@ -30,8 +30,8 @@ using google::protobuf::MessageFactory;
 using google::protobuf::Reflection;
 using internal::TextSink;
 
-// Each Any starts protobuf's own count of nesting again; ours bounds the stack.
-constexpr int kMaxAnyDepth = 32;
+// Each Any starts protobuf's own count of nesting (100) again; ours bounds the stack. Deeper Anys stay bytes.
+constexpr int kMaxDepthOfAny = 100;
 
 std::string EncodeBase64(std::string_view bytes) {
   constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -52,6 +52,13 @@ class Printer {
   Printer(const PrintOptions& options, TextSink* sink) : options_(options), sink_(sink) {}
 
   void Print(const Message& message) {
+    ++depth_;
+    PrintInner(message);
+    --depth_;
+  }
+
+ private:
+  void PrintInner(const Message& message) {
     switch (message.GetDescriptor()->well_known_type()) {
       case Descriptor::WELLKNOWNTYPE_DOUBLEVALUE:
       case Descriptor::WELLKNOWNTYPE_FLOATVALUE:
@@ -79,7 +86,6 @@ class Printer {
     sink_->EndObject();
   }
 
- private:
   static SecondsAndNanos TimeOf(const Message& message) {
     const Descriptor* type = message.GetDescriptor();
     const Reflection* reflection = message.GetReflection();
@@ -211,14 +217,14 @@ class Printer {
       sink_->Key("@type");
       sink_->String(any.type_url());
       if (const std::unique_ptr<Message> inner = Unpack(any)) {
-        ++any_depth_;
+        ++depth_;
         if (inner->GetDescriptor()->well_known_type() == Descriptor::WELLKNOWNTYPE_UNSPECIFIED) {
           PrintFields(*inner);
         } else {
           sink_->Key("value");
           Print(*inner);
         }
-        --any_depth_;
+        --depth_;
       } else {
         sink_->Key("value");
         sink_->String(EncodeBase64(any.value()));
@@ -228,7 +234,7 @@ class Printer {
   }
 
   std::unique_ptr<Message> Unpack(const google::protobuf::Any& any) const {
-    if (any_depth_ >= kMaxAnyDepth) return nullptr;
+    if (depth_ > kMaxDepthOfAny) return nullptr;
     const Descriptor* type =
         DescriptorPool::generated_pool()->FindMessageTypeByName(std::string(MessageNameOf(any.type_url())));
     if (type == nullptr) return nullptr;
@@ -275,7 +281,7 @@ class Printer {
 
   const PrintOptions& options_;
   TextSink* sink_;
-  int any_depth_ = 0;
+  int depth_ = 0;
 };
 
 std::unique_ptr<TextSink> MakeSink(bool yaml, const PrintOptions& options) {

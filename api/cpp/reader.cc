@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <unordered_map>
+#include <utility>
 
 #include "api/cpp/names.h"
 #include "api/cpp/suggest.h"
@@ -237,6 +238,8 @@ void Reader::ReadField(uint32_t value, const Field* field, Message* out) {
 
 void Reader::ReadOne(uint32_t node, const Field* field, Message* out) {
   if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) return SetScalar(node, field, out);
+  const Down down(this, 1, node);
+  if (!down) return;
   const Reflection* reflection = out->GetReflection();
   ReadMessage(node, field->is_repeated() ? reflection->AddMessage(out, field)
                                          : reflection->MutableMessage(out, field));
@@ -266,6 +269,7 @@ void Reader::ReadMap(uint32_t node, const Field* field, Message* out) {
   if (map.kind != NodeKind::kMapping) return ReportExpected(node, "a mapping");
   const Field* value_field = field->message_type()->map_value();
   std::unordered_map<std::string_view, uint32_t> seen;
+  std::unordered_map<std::string, uint32_t> keys;
   for (uint32_t key = node + 1, value; key < map.end && !full_; key = tape_.nodes[value].end) {
     value = key + 1;
     const std::string_view name = tape_.Text(key);
@@ -284,8 +288,19 @@ void Reader::ReadMap(uint32_t node, const Field* field, Message* out) {
                                : "remove the key or give it a value"));
       continue;
     }
+    const Down down(this, 1, key);
+    if (!down) return;
     Message* entry = out->GetReflection()->AddMessage(out, field);
-    if (SetMapKey(key, field->message_type()->map_key(), entry)) ReadOne(value, value_field, entry);
+    if (!SetMapKey(key, field->message_type()->map_key(), entry)) continue;
+    // 1 and 0x1 are one key. (What an entry with only its key set serializes to is that key.)
+    if (field->message_type()->map_key()->cpp_type() != FieldDescriptor::CPPTYPE_STRING) {
+      const auto [same, is_first] = keys.emplace(SerializeDeterministic(*entry), key);
+      if (!is_first) {
+        ReportDuplicate(key, same->second);
+        continue;
+      }
+    }
+    ReadOne(value, value_field, entry);
   }
 }
 
@@ -312,6 +327,7 @@ void Reader::ReadAny(uint32_t node, google::protobuf::Any* out) {
   const Descriptor* type = DescriptorPool::generated_pool()->FindMessageTypeByName(std::string(MessageNameOf(*type_url)));
   std::unique_ptr<Message> inner(MessageFactory::generated_factory()->GetPrototype(type)->New());
   const auto kind = type->well_known_type();
+  const int level = std::exchange(level_, 0);  // its bytes are parsed apart
   if (kind == Descriptor::WELLKNOWNTYPE_UNSPECIFIED) {
     ReadFields(node, inner.get(), true);
   } else {
@@ -325,11 +341,13 @@ void Reader::ReadAny(uint32_t node, google::protobuf::Any* out) {
       if (name != "@type" && name != "value") Report(key, StrCat("unknown field ", QuoteShort(name), "; known here: value"));
     }
     if (value == 0) {
-      return Report(node, StrCat("\"value\" is missing; ", type->full_name(), " is written under it"));
+      Report(node, StrCat("\"value\" is missing; ", type->full_name(), " is written under it"));
+    } else {
+      const In in(this, {"value"});
+      ReadMessage(value, inner.get());
     }
-    const In in(this, {"value"});
-    ReadMessage(value, inner.get());
   }
+  level_ = level;
   out->set_type_url(*type_url);
   out->set_value(SerializeDeterministic(*inner));
 }
@@ -345,7 +363,7 @@ void Reader::ReadStruct(uint32_t node, google::protobuf::Struct* out) {
     const auto [first, is_new] = seen.emplace(name, key);
     if (!is_new) {
       ReportDuplicate(key, first->second);
-    } else {
+    } else if (const Down down(this, 2, value); down) {
       ReadValue(value, &(*out->mutable_fields())[std::string(name)]);
     }
   }
@@ -357,14 +375,18 @@ void Reader::ReadListValue(uint32_t node, google::protobuf::ListValue* out) {
   int index = 0;
   for (uint32_t item = node + 1; item < list.end && !full_; item = tape_.nodes[item].end, ++index) {
     const In in(this, {"", index});
-    ReadValue(item, out->add_values());
+    if (const Down down(this, 1, item); down) ReadValue(item, out->add_values());
   }
 }
 
 void Reader::ReadValue(uint32_t node, google::protobuf::Value* out) {
   const Node& n = tape_.nodes[node];
-  if (n.kind == NodeKind::kMapping) return ReadStruct(node, out->mutable_struct_value());
-  if (n.kind == NodeKind::kSequence) return ReadListValue(node, out->mutable_list_value());
+  if (n.kind != NodeKind::kScalar) {
+    const Down down(this, 1, node);
+    if (!down) return;
+    return n.kind == NodeKind::kMapping ? ReadStruct(node, out->mutable_struct_value())
+                                        : ReadListValue(node, out->mutable_list_value());
+  }
   const std::string_view text = tape_.Text(n);
   switch (n.plain ? ResolvePlain(text) : Plain::kString) {
     case Plain::kNull:

@@ -40,6 +40,8 @@ class Reader {
   };
   // Pushes a step for its life.
   class In;
+  // Goes down some levels of messages for its life; false at `node` when that is too deep to be sent.
+  class Down;
 
   // --- reader.cc: messages, fields, maps, Any, Struct
   void ReadFields(uint32_t node, Message* out, bool skip_type);
@@ -80,6 +82,7 @@ class Reader {
   const ReadOptions& options_;
   std::vector<SourceError>* errors_;
   std::vector<Step> path_;
+  int level_ = 0;  // messages inside messages, map entries included
   size_t reported_ = 0;
   bool failed_ = false;
   bool full_ = false;  // enough errors: stop
@@ -94,6 +97,26 @@ class Reader::In {
 
  private:
   Reader* reader_;
+};
+
+class Reader::Down {
+ public:
+  Down(Reader* reader, int levels, uint32_t node) : reader_(reader), levels_(levels) {
+    reader_->level_ += levels;
+    fits_ = reader_->level_ <= kMaxLevels;
+    if (!fits_) reader_->Report(node, "nested too deeply: such a message can't be sent");
+  }
+  ~Down() { reader_->level_ -= levels_; }
+  Down(const Down&) = delete;
+  Down& operator=(const Down&) = delete;
+  explicit operator bool() const { return fits_; }
+
+ private:
+  // protobuf's parsers refuse more than 100; some are left for the message around this one.
+  static constexpr int kMaxLevels = 90;
+  Reader* reader_;
+  const int levels_;
+  bool fits_;
 };
 
 }  // namespace weft::api::internal

@@ -193,6 +193,10 @@ INSTANTIATE_TEST_SUITE_P(
         ErrorCase{"map_key_number", "by_int32: {x: a}", {"f.yaml:1:12: by_int32.x: expected a number, got \"x\""}},
         ErrorCase{"map_key_bool", "by_bool: {x: 1}",
                   {"f.yaml:1:11: by_bool.x: expected a key that is true or false, got \"x\""}},
+        ErrorCase{"map_key_twice_as_numbers", "by_int32: {1: a, 0x1: b}",
+                  {"f.yaml:1:18: by_int32.0x1: key \"0x1\" is there twice; first at line 1 as \"1\""}},
+        ErrorCase{"map_key_twice_as_booleans", "by_bool: {true: 1, True: 2}",
+                  {"f.yaml:1:20: by_bool.True: key \"True\" is there twice; first at line 1 as \"true\""}},
         ErrorCase{"map_key_needs_quotes_in_paths", "by_name:\n  app.kubernetes.io/name: 5",
                   {"f.yaml:2:27: by_name[\"app.kubernetes.io/name\"]: expected a string, got the number 5; quote it: "
                    "\"5\""}},

@@ -485,6 +485,29 @@ TEST(LimitsTest, AThousandBracketsAndMoreDoNotOverflowTheStack) {
   ErrorsOf(Repeat("? ", 100000), {});
 }
 
+// What is read must be readable again once it was sent: protobuf's parsers stop at 100 levels.
+TEST(LimitsTest, MessagesThatCannotBeSent) {
+  const auto errors_of = [](std::string_view text) {
+    std::vector<SourceError> errors;
+    Everything m, received;
+    for (const Document& document : ParseDocuments(text, "f", &errors)) {
+      if (document.ReadInto(&m, {}, &errors)) {
+        EXPECT_TRUE(received.ParseFromString(m.SerializeAsString()));
+      }
+    }
+    return ToString(errors);
+  };
+  EXPECT_EQ(errors_of(Repeat("{child: ", 90) + "{}" + Repeat("}", 90)), "");
+  EXPECT_NE(errors_of(Repeat("{child: ", 91) + "{}" + Repeat("}", 91)).find("nested too deeply: such a message"),
+            std::string::npos);
+  EXPECT_EQ(errors_of("struct: " + Repeat("{a: ", 29) + "x" + Repeat("}", 29)), "");
+  EXPECT_NE(errors_of("struct: " + Repeat("{a: ", 40) + "x" + Repeat("}", 40)).find("nested too deeply"),
+            std::string::npos);
+  EXPECT_EQ(errors_of("list_value: " + Repeat("[", 40) + "x" + Repeat("]", 40)), "");
+  EXPECT_NE(errors_of("list_value: " + Repeat("[", 50) + "x" + Repeat("]", 50)).find("nested too deeply"),
+            std::string::npos);
+}
+
 TEST(LimitsTest, Nodes) {
   EXPECT_EQ(ErrorsOf("[1, 2, 3]", {.max_nodes = 4}, 1), "");
   EXPECT_EQ(ErrorsOf("[1, 2, 3]", {.max_nodes = 3}), "f:1:8: too many values: at most 3 are read\n");
