@@ -29,3 +29,34 @@ die() {
   [ $# -eq 0 ] || printf '       %s\n' "$@" >&2
   exit 1
 }
+
+# build_weft TARGET...: with one line of progress every few seconds; the whole output only when it fails.
+build_weft() {
+  mkdir -p "$weft_cache"
+  local log=$weft_cache/build.log begun=$SECONDS pid
+  say "building (the first time takes several minutes; $(nproc) cores)"
+  (cd "$weft_root" && exec bazel build --show_progress_rate_limit=1 --color=no --curses=no "$@") >"$log" 2>&1 </dev/null &
+  pid=$!
+  trap 'kill -INT $pid 2>/dev/null; wait $pid; exit 130' INT TERM
+  local shown='' now last=$SECONDS
+  while kill -0 $pid 2>/dev/null; do
+    sleep 0.2
+    now=$(tr '\r' '\n' <"$log" | grep -E '^\[[0-9,]+ / [0-9,]+\]' | tail -n 1 | cut -c1-110 || true)
+    [ -n "$now" ] && [ "$now" != "$shown" ] || continue
+    if [ -n "$on_terminal" ]; then
+      printf '\r\e[K%s[%3ds]%s   %s' "$c_dim" $((SECONDS - started)) "$c_off" "$now" >&2
+    elif [ $((SECONDS - last)) -ge 15 ]; then
+      say "  $now"; last=$SECONDS
+    else continue; fi
+    shown=$now
+  done
+  [ -z "$on_terminal" ] || printf '\r\e[K' >&2
+  local code=0
+  wait $pid || code=$?
+  trap - INT TERM
+  if [ $code -ne 0 ]; then
+    grep -vE '^(\[|Loading|Analyzing|INFO)' "$log" | tail -n 40 >&2 || true
+    die "the build failed (bazel's exit code $code)" "The whole output is in $log."
+  fi
+  say "built in $((SECONDS - begun)) s"
+}
