@@ -37,7 +37,7 @@ build_weft() {
   say "building (the first time takes several minutes; $(nproc) cores)"
   (cd "$weft_root" && exec bazel build --show_progress_rate_limit=1 --color=no --curses=no "$@") >"$log" 2>&1 </dev/null &
   pid=$!
-  trap 'kill -INT $pid 2>/dev/null; wait $pid; exit 130' INT TERM
+  trap 'kill -TERM $pid 2>/dev/null; wait $pid; exit 130' INT TERM
   local shown='' now last=$SECONDS
   while kill -0 $pid 2>/dev/null; do
     sleep 0.2
