@@ -139,6 +139,11 @@ ConnectionStatus Connection::Status() {
   return status;
 }
 
+std::vector<SentResource> Connection::Sent() {
+  std::lock_guard lock(mutex_);
+  return session_.Sent();
+}
+
 Hub::Hub(ResourceProvider* provider, const HubOptions& options, Clock clock)
     : provider_(provider), options_(options), clock_(std::move(clock)), queue_(options.push_threads) {
   if (!clock_) ticks_ = std::thread([this] { RunTicks(); });
@@ -231,6 +236,15 @@ std::vector<ConnectionStatus> Hub::Status() const {
   std::sort(all.begin(), all.end(), [](const ConnectionStatus& a, const ConnectionStatus& b) {
     return a.node_id != b.node_id ? a.node_id < b.node_id : a.id < b.id;
   });
+  return all;
+}
+
+std::vector<SentResource> Hub::Sent(const std::string& node_id) const {
+  std::vector<SentResource> all;
+  for (auto& connection : All()) {
+    if (connection->node_id() != node_id) continue;
+    for (SentResource& sent : connection->Sent()) all.push_back(std::move(sent));
+  }
   return all;
 }
 

@@ -73,6 +73,7 @@ class Connection : public Pushable, public std::enable_shared_from_this<Connecti
   uint64_t id() const { return id_; }
   const std::string& node_id() const { return node_id_; }
   ConnectionStatus Status();
+  std::vector<SentResource> Sent();
 
  private:
   Hub* const hub_;
@@ -109,6 +110,8 @@ class Hub {
 
   // By node id.
   std::vector<ConnectionStatus> Status() const;
+  // Of all connections of that node.
+  std::vector<SentResource> Sent(const std::string& node_id) const;
   size_t sessions() const;
   size_t queued() const { return queue_.size(); }
   const Counters& counters() const { return counters_; }

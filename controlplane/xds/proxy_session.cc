@@ -750,4 +750,24 @@ std::vector<TypeStatus> ProxySession::Status(SteadyTime now) {
   return all;
 }
 
+std::vector<SentResource> ProxySession::Sent() const {
+  std::vector<SentResource> all;
+  for (const auto& type : types_) {
+    const size_t first = all.size();
+    for (const auto& [name, entry] : type->entries) {
+      if (entry.sent == nullptr) continue;
+      SentResource sent{type->url, entry.sent, entry.accepted != nullptr ? entry.accepted->version : "",
+                        type->refused.contains(name)};
+      if (sent.resource->value.empty()) {
+        ResourcePtr current = view_->Find(type->url, name);
+        if (current != nullptr && current->version == sent.resource->version) sent.resource = std::move(current);
+      }
+      all.push_back(std::move(sent));
+    }
+    std::sort(all.begin() + static_cast<ptrdiff_t>(first), all.end(),
+              [](const SentResource& a, const SentResource& b) { return a.resource->name < b.resource->name; });
+  }
+  return all;
+}
+
 }  // namespace weft::ctl::xds

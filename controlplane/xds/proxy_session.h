@@ -53,6 +53,14 @@ struct TypeStatus {
   uint64_t pushes = 0, acks = 0, nacks = 0;
 };
 
+// One resource that a proxy was sent.
+struct SentResource {
+  std::string type_url;
+  ResourcePtr resource;
+  std::string accepted_version;  // empty: none yet
+  bool refused = false;
+};
+
 // One aggregated discovery stream of one proxy: what it subscribed to, what it was sent, what it took. One delta
 // subscription model serves both protocol variants; state of the world is a view of it that differs in how a request
 // is read (the list of names is compared with the last one) and in how a response is filled (the types that must be
@@ -83,6 +91,9 @@ class ProxySession {
 
   // Not const: it looks first at what has become due.
   std::vector<TypeStatus> Status(SteadyTime now);
+  // What the proxy was sent or said that it has, by type and name. `resource` has no value when only the proxy knows
+  // it: a version from before this stream that is no longer the current one.
+  std::vector<SentResource> Sent() const;
 
  private:
   struct Entry {
