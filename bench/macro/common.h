@@ -1,7 +1,7 @@
 #pragma once
 
-// What the load generator, the origin and the relay share: addresses, flags, the clock, the body that the origin sends
-// and the load generator expects.
+// What the load generator, the origin and the relay share: addresses, flags, the clock, the body
+// that the origin sends and the load generator expects.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -33,7 +33,8 @@ inline uint64_t ReadClock(clockid_t id) {
 
 inline uint64_t NowNs() { return ReadClock(CLOCK_MONOTONIC); }
 
-// "127.0.0.1:8080". Loopback only: a load generator that can be pointed at other machines is a weapon.
+// "127.0.0.1:8080". Loopback only: a load generator that can be pointed at other machines is a
+// weapon.
 inline bool ParseLoopback(const std::string& text, sockaddr_in* out) {
   const size_t colon = text.rfind(':');
   if (colon == std::string::npos) return false;
@@ -88,8 +89,8 @@ class Flags {
     char* end = nullptr;
     const double value = strtod(text.c_str(), &end);
     if (*end != '\0' || !(value >= low && value <= high)) {
-      Fail(program_, std::string(name) + ": expected a number from " + std::to_string(low) + " to " +
-                         std::to_string(high) + ", got \"" + text + "\"");
+      Fail(program_, std::string(name) + ": expected a number from " + std::to_string(low) +
+                         " to " + std::to_string(high) + ", got \"" + text + "\"");
     }
     return value;
   }
@@ -97,7 +98,8 @@ class Flags {
   sockaddr_in Loopback(std::string_view name) const {
     sockaddr_in out{};
     if (!ParseLoopback(Get(name, ""), &out)) {
-      Fail(program_, std::string(name) + ": expected 127.x.y.z:PORT, got \"" + Get(name, "") + "\"");
+      Fail(program_,
+           std::string(name) + ": expected 127.x.y.z:PORT, got \"" + Get(name, "") + "\"");
     }
     return out;
   }
@@ -109,7 +111,8 @@ class Flags {
   std::vector<std::pair<std::string, std::string>> values_;
 };
 
-// The body of every answer: byte i is 'a' + i % 26, so that a chunk can be checked at any offset without keeping state.
+// The body of every answer: byte i is 'a' + i % 26, so that a chunk can be checked at any offset
+// without keeping state.
 class BodyPattern {
  public:
   static constexpr size_t kPeriod = 26;

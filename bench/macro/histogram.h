@@ -1,6 +1,7 @@
 #pragma once
 
-// Latency histogram: buckets of equal width within each power of two, so that a quantile is exact to 1/64 of its value.
+// Latency histogram: buckets of equal width within each power of two, so that a quantile is exact
+// to 1/64 of its value.
 
 #include <array>
 #include <bit>
@@ -19,7 +20,8 @@ class Histogram {
   uint64_t total() const { return total_; }
   uint64_t max() const { return max_; }
 
-  // The upper edge of the bucket that holds the quantile, at most the largest value seen. 0 when empty.
+  // The upper edge of the bucket that holds the quantile, at most the largest value seen. 0 when
+  // empty.
   uint64_t Quantile(double q) const {
     if (total_ == 0) return 0;
     auto rank = static_cast<uint64_t>(q * static_cast<double>(total_));

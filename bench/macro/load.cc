@@ -1,11 +1,14 @@
-// The load generator of the macro bench: HTTP/1.1 keep-alive GET on raw epoll, one thread, one read and one write a request.
+// The load generator of the macro bench: HTTP/1.1 keep-alive GET on raw epoll, one thread, one read
+// and one write a request.
 //
-//   load --connect 127.0.0.1:PORT --connections 64 --seconds 5 --warmup 0.5 --watch proxy=PID,PID --core 0
+//   load --connect 127.0.0.1:PORT --connections 64 --seconds 5 --warmup 0.5 --watch proxy=PID,PID
+//   --core 0
 //
-// Closed loop: each connection sends its next request when the last answer is complete. With `--rate R`: R requests a
-// second at fixed moments, whether answers came or not, and latency counted from the moment at which a request was due.
-// Every answer is checked: status 200, Content-Length as expected, each byte of the body. The last line of output is a
-// JSON object. Exit status 0 when the window was measured (with or without errors: they are in the JSON), 1 when not.
+// Closed loop: each connection sends its next request when the last answer is complete. With
+// `--rate R`: R requests a second at fixed moments, whether answers came or not, and latency
+// counted from the moment at which a request was due. Every answer is checked: status 200,
+// Content-Length as expected, each byte of the body. The last line of output is a JSON object. Exit
+// status 0 when the window was measured (with or without errors: they are in the JSON), 1 when not.
 
 #include <errno.h>
 #include <strings.h>
@@ -54,8 +57,11 @@ struct Connection {
 };
 
 struct Errors {
-  uint64_t connect = 0, reset = 0, eof = 0, status = 0, length = 0, body = 0, malformed = 0, timeout = 0;
-  uint64_t Sum() const { return connect + reset + eof + status + length + body + malformed + timeout; }
+  uint64_t connect = 0, reset = 0, eof = 0, status = 0, length = 0, body = 0, malformed = 0,
+           timeout = 0;
+  uint64_t Sum() const {
+    return connect + reset + eof + status + length + body + malformed + timeout;
+  }
 };
 
 std::string JsonString(std::string_view text) {
@@ -74,7 +80,8 @@ std::string JsonString(std::string_view text) {
 
 class Load {
  public:
-  explicit Load(Options options) : options_(std::move(options)), connections_(options_.connections) {
+  explicit Load(Options options)
+      : options_(std::move(options)), connections_(options_.connections) {
     request_ = "GET " + options_.path + " HTTP/1.1\r\nHost: " + options_.host +
                "\r\nUser-Agent: weft-bench\r\nAccept: */*\r\n\r\n";
     epoll_ = epoll_create1(EPOLL_CLOEXEC);
@@ -141,7 +148,8 @@ class Load {
     epoll_event event{};
     event.events = EPOLLOUT;
     event.data.ptr = c;
-    if (connect(c->fd, reinterpret_cast<const sockaddr*>(&options_.address), sizeof options_.address) != 0 &&
+    if (connect(c->fd, reinterpret_cast<const sockaddr*>(&options_.address),
+                sizeof options_.address) != 0 &&
         errno != EINPROGRESS) {
       return Broken(c, &errors_.connect, std::string("connect: ") + strerror(errno));
     }
@@ -159,8 +167,10 @@ class Load {
     epoll_ctl(epoll_, EPOLL_CTL_MOD, c->fd, &event);
     c->state = State::kIdle;
     if (!running_) return;
-    if (options_.rate == 0) Send(c, now_);
-    else idle_.push_back(c);
+    if (options_.rate == 0)
+      Send(c, now_);
+    else
+      idle_.push_back(c);
   }
 
   void Send(Connection* c, uint64_t started) {
@@ -168,9 +178,11 @@ class Load {
     c->started = started;
     c->head.clear();
     const ssize_t n = write(c->fd, request_.data(), request_.size());
-    // A request is some hundred bytes and the socket is empty: less than all means that the connection is broken.
+    // A request is some hundred bytes and the socket is empty: less than all means that the
+    // connection is broken.
     if (n != static_cast<ssize_t>(request_.size())) {
-      Broken(c, &errors_.reset, n < 0 ? std::string("write: ") + strerror(errno) : "write: took only a part");
+      Broken(c, &errors_.reset,
+             n < 0 ? std::string("write: ") + strerror(errno) : "write: took only a part");
     }
   }
 
@@ -208,12 +220,14 @@ class Load {
   // Open loop: sends what is due, as far as there are free connections; the moment of the next one.
   uint64_t StartDue() {
     while (true) {
-      const uint64_t due = first_due_ + static_cast<uint64_t>(static_cast<double>(started_) * interval_ns_);
+      const uint64_t due =
+          first_due_ + static_cast<uint64_t>(static_cast<double>(started_) * interval_ns_);
       if (due > now_) return due;
       if (idle_.empty() && started_ == 0) {
         for (Connection& c : connections_) idle_.push_back(&c);
       }
-      if (idle_.empty()) return UINT64_MAX;  // an answer must come first; the request keeps its due time
+      if (idle_.empty())
+        return UINT64_MAX;  // an answer must come first; the request keeps its due time
       Connection* c = idle_.front();
       idle_.pop_front();
       if (c->state != State::kIdle) continue;
@@ -243,7 +257,8 @@ class Load {
   void Poll(uint64_t wake) {
     const uint64_t now = NowNs();
     const uint64_t left = wake > now ? wake - now : 0;
-    const timespec timeout{static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
+    const timespec timeout{static_cast<time_t>(left / 1'000'000'000),
+                           static_cast<long>(left % 1'000'000'000)};
     epoll_event events[256];
     const int n = epoll_pwait2(epoll_, events, 256, &timeout, nullptr);
     if (n < 0 && errno != EINTR) Fail("load", std::string("epoll_wait: ") + strerror(errno));
@@ -263,7 +278,8 @@ class Load {
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n < 0) return Broken(c, &errors_.reset, std::string("read: ") + strerror(errno));
     if (n == 0) {
-      // Between two answers the peer may close a connection; that is counted as a reconnect, not as an error.
+      // Between two answers the peer may close a connection; that is counted as a reconnect, not as
+      // an error.
       if (c->state == State::kIdle) return Close(c, 0);
       return Broken(c, &errors_.eof, "the connection ended before a complete answer");
     }
@@ -277,7 +293,8 @@ class Load {
       const size_t end = data.find("\r\n\r\n");
       if (end == std::string_view::npos) {
         if (c->head.empty()) c->head.assign(data);
-        if (c->head.size() > kMaxHead) Broken(c, &errors_.malformed, "no end of the head within 64 KB");
+        if (c->head.size() > kMaxHead)
+          Broken(c, &errors_.malformed, "no end of the head within 64 KB");
         return;
       }
       if (!CheckHead(c, data.substr(0, end + 2))) return;
@@ -290,7 +307,8 @@ class Load {
     }
     for (size_t done = 0; done < data.size();) {
       const std::string_view part = data.substr(done, BodyPattern::kChunk);
-      if (!pattern_.Matches(c->body_done, part)) return Broken(c, &errors_.body, "the body differs from the origin's");
+      if (!pattern_.Matches(c->body_done, part))
+        return Broken(c, &errors_.body, "the body differs from the origin's");
       done += part.size();
       c->body_done += part.size();
     }
@@ -315,7 +333,8 @@ class Load {
       if (line.size() > 15 && strncasecmp(line.data(), "content-length:", 15) == 0) {
         size_t i = 15, value = 0;
         while (i < line.size() && line[i] == ' ') ++i;
-        for (; i < line.size() && line[i] >= '0' && line[i] <= '9'; ++i) value = value * 10 + static_cast<size_t>(line[i] - '0');
+        for (; i < line.size() && line[i] >= '0' && line[i] <= '9'; ++i)
+          value = value * 10 + static_cast<size_t>(line[i] - '0');
         length = i == line.size() ? value : SIZE_MAX;
       } else if (line.size() > 11 && strncasecmp(line.data(), "connection:", 11) == 0) {
         c->last = line.find("close") != std::string_view::npos;
@@ -323,7 +342,9 @@ class Load {
       at += 2 + line_end;
     }
     if (length != options_.bytes) {
-      Broken(c, &errors_.length, "expected Content-Length: " + std::to_string(options_.bytes) + ", got " + std::string(head));
+      Broken(c, &errors_.length,
+             "expected Content-Length: " + std::to_string(options_.bytes) + ", got " +
+                 std::string(head));
       return false;
     }
     return true;
@@ -333,42 +354,59 @@ class Load {
     if (measuring_) latency_.Add(now_ - c->started);
     c->state = State::kIdle;
     if (c->last) return Close(c, 0);
-    if (options_.rate == 0) Send(c, now_);
-    else idle_.push_back(c);
+    if (options_.rate == 0)
+      Send(c, now_);
+    else
+      idle_.push_back(c);
   }
 
-  void Print(uint64_t wall, uint64_t own, const std::vector<ProcessUse>& before, const std::vector<ProcessUse>& after,
-             const CoreUse& core_before, const CoreUse& core_after) const {
+  void Print(uint64_t wall, uint64_t own, const std::vector<ProcessUse>& before,
+             const std::vector<ProcessUse>& after, const CoreUse& core_before,
+             const CoreUse& core_after) const {
     const auto requests = static_cast<double>(latency_.total());
-    printf("{\"requests\": %.0f, \"wall_s\": %.6f, \"requests_per_s\": %.1f, \"load_cpu_us_per_request\": %.3f", requests,
-           static_cast<double>(wall) / 1e9, requests / (static_cast<double>(wall) / 1e9),
-           requests > 0 ? static_cast<double>(own) / 1e3 / requests : 0);
+    printf(
+        "{\"requests\": %.0f, \"wall_s\": %.6f, \"requests_per_s\": %.1f, "
+        "\"load_cpu_us_per_request\": %.3f",
+        requests, static_cast<double>(wall) / 1e9, requests / (static_cast<double>(wall) / 1e9),
+        requests > 0 ? static_cast<double>(own) / 1e3 / requests : 0);
     printf(", \"latency_us\": {");
     for (auto [name, q] : {std::pair{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}}) {
       printf("\"%s\": %.1f, ", name, static_cast<double>(latency_.Quantile(q)) / 1e3);
     }
     printf("\"max\": %.1f}", static_cast<double>(latency_.max()) / 1e3);
-    printf(", \"errors\": {\"total\": %lu, \"connect\": %lu, \"reset\": %lu, \"eof\": %lu, \"status\": %lu, \"length\": %lu, "
-           "\"body\": %lu, \"malformed\": %lu, \"timeout\": %lu, \"first\": %s}",
-           errors_.Sum(), errors_.connect, errors_.reset, errors_.eof, errors_.status, errors_.length, errors_.body,
-           errors_.malformed, errors_.timeout, JsonString(first_error_).c_str());
+    printf(
+        ", \"errors\": {\"total\": %lu, \"connect\": %lu, \"reset\": %lu, \"eof\": %lu, "
+        "\"status\": %lu, \"length\": %lu, "
+        "\"body\": %lu, \"malformed\": %lu, \"timeout\": %lu, \"first\": %s}",
+        errors_.Sum(), errors_.connect, errors_.reset, errors_.eof, errors_.status, errors_.length,
+        errors_.body, errors_.malformed, errors_.timeout, JsonString(first_error_).c_str());
     printf(", \"reconnects\": %lu, \"watched\": {", reconnects_);
     for (size_t i = 0; i < after.size(); ++i) {
-      printf("%s%s: {\"alive\": %s, \"cpu_us_per_request\": %.3f, \"ticks_us_per_request\": %.3f, \"busy\": %.4f, "
-             "\"waited\": %.4f}",
-             i == 0 ? "" : ", ", JsonString(options_.watched[i].name()).c_str(), after[i].alive ? "true" : "false",
-             requests > 0 ? static_cast<double>(after[i].cpu_ns - before[i].cpu_ns) / 1e3 / requests : 0,
-             requests > 0 ? static_cast<double>(after[i].ticks_ns - before[i].ticks_ns) / 1e3 / requests : 0,
-             static_cast<double>(after[i].cpu_ns - before[i].cpu_ns) / static_cast<double>(wall),
-             static_cast<double>(after[i].wait_ns - before[i].wait_ns) / static_cast<double>(wall));
+      printf(
+          "%s%s: {\"alive\": %s, \"cpu_us_per_request\": %.3f, \"ticks_us_per_request\": %.3f, "
+          "\"busy\": %.4f, "
+          "\"waited\": %.4f}",
+          i == 0 ? "" : ", ", JsonString(options_.watched[i].name()).c_str(),
+          after[i].alive ? "true" : "false",
+          requests > 0 ? static_cast<double>(after[i].cpu_ns - before[i].cpu_ns) / 1e3 / requests
+                       : 0,
+          requests > 0
+              ? static_cast<double>(after[i].ticks_ns - before[i].ticks_ns) / 1e3 / requests
+              : 0,
+          static_cast<double>(after[i].cpu_ns - before[i].cpu_ns) / static_cast<double>(wall),
+          static_cast<double>(after[i].wait_ns - before[i].wait_ns) / static_cast<double>(wall));
     }
     printf("}");
     if (options_.core >= 0) {
-      auto share = [wall](uint64_t from, uint64_t to) { return static_cast<double>(to - from) / static_cast<double>(wall); };
-      printf(", \"core\": {\"user\": %.3f, \"system\": %.3f, \"irq\": %.3f, \"softirq\": %.3f, \"steal\": %.3f, \"idle\": %.3f}",
-             share(core_before.user, core_after.user), share(core_before.system, core_after.system),
-             share(core_before.irq, core_after.irq), share(core_before.softirq, core_after.softirq),
-             share(core_before.steal, core_after.steal), share(core_before.idle, core_after.idle));
+      auto share = [wall](uint64_t from, uint64_t to) {
+        return static_cast<double>(to - from) / static_cast<double>(wall);
+      };
+      printf(
+          ", \"core\": {\"user\": %.3f, \"system\": %.3f, \"irq\": %.3f, \"softirq\": %.3f, "
+          "\"steal\": %.3f, \"idle\": %.3f}",
+          share(core_before.user, core_after.user), share(core_before.system, core_after.system),
+          share(core_before.irq, core_after.irq), share(core_before.softirq, core_after.softirq),
+          share(core_before.steal, core_after.steal), share(core_before.idle, core_after.idle));
     }
     printf("}\n");
   }
@@ -400,8 +438,8 @@ class Load {
 int main(int argc, char** argv) {
   using namespace weft::bench;
   const Flags flags(argc, argv,
-                    {"--connect", "--connections", "--seconds", "--warmup", "--rate", "--bytes", "--host", "--path",
-                     "--watch", "--core"});
+                    {"--connect", "--connections", "--seconds", "--warmup", "--rate", "--bytes",
+                     "--host", "--path", "--watch", "--core"});
   Options options;
   options.address = flags.Loopback("--connect");
   options.connections = static_cast<size_t>(flags.Number("--connections", 64, 1, 50000));
@@ -414,7 +452,8 @@ int main(int argc, char** argv) {
   options.path = flags.Get("--path", options.path);
   for (const std::string& text : flags.All("--watch")) {
     WatchedGroup group;
-    if (!WatchedGroup::Parse(text, &group)) Fail(flags.program(), "--watch: expected name=PID,PID, got \"" + text + "\"");
+    if (!WatchedGroup::Parse(text, &group))
+      Fail(flags.program(), "--watch: expected name=PID,PID, got \"" + text + "\"");
     options.watched.push_back(group);
   }
   return Load(std::move(options)).Run();

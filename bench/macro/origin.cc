@@ -1,10 +1,12 @@
-// The origin behind every proxy of the macro bench: HTTP/1.1 keep-alive GET on raw epoll, one read and one write a
-// request, the answer prepared beforehand. It must cost far less than any proxy, as it shares a core with the load.
+// The origin behind every proxy of the macro bench: HTTP/1.1 keep-alive GET on raw epoll, one read
+// and one write a request, the answer prepared beforehand. It must cost far less than any proxy, as
+// it shares a core with the load.
 //
 //   origin --listen 127.0.0.1:0 --bytes 1024
 //
-// Prints "listening 127.0.0.1:PORT". Paths: `/-/stats` counts (JSON), `/-/echo` the request head as it arrived here (to see
-// what a proxy adds), anything else the body. Only GET is answered; other methods get 405 and a close.
+// Prints "listening 127.0.0.1:PORT". Paths: `/-/stats` counts (JSON), `/-/echo` the request head as
+// it arrived here (to see what a proxy adds), anything else the body. Only GET is answered; other
+// methods get 405 and a close.
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -83,7 +85,8 @@ class Origin {
     char date[64];
     strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &parts);
     answer_ = "HTTP/1.1 200 OK\r\nServer: origin\r\nDate: " + std::string(date) +
-              "\r\nContent-Type: text/plain\r\nContent-Length: " + std::to_string(body_.size()) + "\r\n\r\n" + body_;
+              "\r\nContent-Type: text/plain\r\nContent-Length: " + std::to_string(body_.size()) +
+              "\r\n\r\n" + body_;
   }
 
   void Accept() {
@@ -116,7 +119,8 @@ class Origin {
       data = connection->in;
     }
     size_t used = 0;
-    std::string_view reply;  // the common case, one request, sends the prepared answer without copying it
+    std::string_view
+        reply;  // the common case, one request, sends the prepared answer without copying it
     std::string many;
     while (!connection->close_after_write) {
       const size_t end = data.find("\r\n\r\n", used);
@@ -148,10 +152,11 @@ class Origin {
     if (head.substr(4, 3) == "/-/") {
       const bool stats = head.substr(7, 5) == "stats";
       const std::string body = stats ? "{\"requests\": " + std::to_string(requests_) +
-                                           ", \"connections\": " + std::to_string(connections_) + "}\n"
+                                           ", \"connections\": " + std::to_string(connections_) +
+                                           "}\n"
                                      : std::string(head);
-      special_ = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: " + std::to_string(body.size()) +
-                 "\r\n\r\n" + body;
+      special_ = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: " +
+                 std::to_string(body.size()) + "\r\n\r\n" + body;
       return special_;
     }
     ++requests_;

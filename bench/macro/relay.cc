@@ -1,6 +1,7 @@
-// The yardstick of the macro bench: a TCP relay on libuv that does nothing but move bytes. One accepted connection is tied to
-// one connection to the origin; a message costs one read and one write, from one shared buffer, and no copy. Only when a
-// socket does not take everything at once are the rest copied, written by uv_write, and the other side's reading paused.
+// The yardstick of the macro bench: a TCP relay on libuv that does nothing but move bytes. One
+// accepted connection is tied to one connection to the origin; a message costs one read and one
+// write, from one shared buffer, and no copy. Only when a socket does not take everything at once
+// are the rest copied, written by uv_write, and the other side's reading paused.
 //
 //   relay --listen 127.0.0.1:0 --connect 127.0.0.1:9000
 //
@@ -58,7 +59,9 @@ void ClosePair(Pair* pair) {
   uv_close(reinterpret_cast<uv_handle_t*>(&pair->up.tcp), OnClosed);
 }
 
-void OnAlloc(uv_handle_t*, size_t, uv_buf_t* out) { *out = uv_buf_init(shared_buffer, kBufferSize); }
+void OnAlloc(uv_handle_t*, size_t, uv_buf_t* out) {
+  *out = uv_buf_init(shared_buffer, kBufferSize);
+}
 
 void OnRead(uv_stream_t* stream, ssize_t n, const uv_buf_t* buffer);
 
@@ -98,7 +101,8 @@ void OnRead(uv_stream_t* stream, ssize_t n, const uv_buf_t* buffer) {
   pending->request.data = pending.get();
   data = uv_buf_init(pending->bytes.data(), static_cast<unsigned>(pending->bytes.size()));
   uv_read_stop(stream);
-  if (uv_write(&pending->request, StreamOf(side->other), &data, 1, OnWritten) != 0) return ClosePair(side->pair);
+  if (uv_write(&pending->request, StreamOf(side->other), &data, 1, OnWritten) != 0)
+    return ClosePair(side->pair);
   pending.release();  // OnWritten takes it back
 }
 
@@ -115,7 +119,8 @@ void OnConnection(uv_stream_t* listener, int status) {
   if (status != 0) return;
   auto* pair = new Pair;
   pair->open_handles = 2;
-  for (auto [side, other] : {std::pair{&pair->down, &pair->up}, std::pair{&pair->up, &pair->down}}) {
+  for (auto [side, other] :
+       {std::pair{&pair->down, &pair->up}, std::pair{&pair->up, &pair->down}}) {
     uv_tcp_init(listener->loop, &side->tcp);
     side->tcp.data = side;
     side->pair = pair;
@@ -124,7 +129,8 @@ void OnConnection(uv_stream_t* listener, int status) {
   pair->connect.data = pair;
   if (uv_accept(listener, StreamOf(&pair->down)) != 0) return ClosePair(pair);
   uv_tcp_nodelay(&pair->down.tcp, 1);
-  if (uv_tcp_connect(&pair->connect, &pair->up.tcp, reinterpret_cast<sockaddr*>(&origin_address), OnConnected) != 0) {
+  if (uv_tcp_connect(&pair->connect, &pair->up.tcp, reinterpret_cast<sockaddr*>(&origin_address),
+                     OnConnected) != 0) {
     ClosePair(pair);
   }
 }

@@ -1,7 +1,8 @@
 #pragma once
 
-// What a group of processes and a core used, read by the load generator itself at the first and the last moment of the
-// measured window, so that no start-up, no warm-up and no delay of a script is in the figures.
+// What a group of processes and a core used, read by the load generator itself at the first and the
+// last moment of the measured window, so that no start-up, no warm-up and no delay of a script is
+// in the figures.
 
 #include <dirent.h>
 #include <unistd.h>
@@ -14,9 +15,11 @@
 namespace weft::bench {
 
 struct ProcessUse {
-  uint64_t cpu_ns = 0;    // on a CPU, user and kernel, all threads, those that ended too
-  uint64_t ticks_ns = 0;  // utime + stime of /proc/PID/stat: the coarse figure, to check the first one against
-  uint64_t wait_ns = 0;   // runnable, but another program had the core: how disturbed the measurement was
+  uint64_t cpu_ns = 0;  // on a CPU, user and kernel, all threads, those that ended too
+  uint64_t ticks_ns =
+      0;  // utime + stime of /proc/PID/stat: the coarse figure, to check the first one against
+  uint64_t wait_ns =
+      0;  // runnable, but another program had the core: how disturbed the measurement was
   bool alive = true;
 };
 
@@ -48,7 +51,8 @@ class WatchedGroup {
         use.alive = false;
         continue;
       }
-      use.cpu_ns += static_cast<uint64_t>(ts.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(ts.tv_nsec);
+      use.cpu_ns +=
+          static_cast<uint64_t>(ts.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(ts.tv_nsec);
       use.ticks_ns += Ticks(pid);
       use.wait_ns += Wait(pid);
     }
@@ -89,7 +93,8 @@ class WatchedGroup {
   std::vector<pid_t> pids_;
 };
 
-// One line "cpuN ..." of /proc/stat, in ns: everything that ran on the core, whoever it was charged to.
+// One line "cpuN ..." of /proc/stat, in ns: everything that ran on the core, whoever it was charged
+// to.
 struct CoreUse {
   uint64_t user = 0, system = 0, irq = 0, softirq = 0, steal = 0, idle = 0;
 
@@ -103,11 +108,13 @@ struct CoreUse {
       fields >> name;
       if (name != wanted) continue;
       uint64_t nice = 0, iowait = 0;
-      fields >> use.user >> nice >> use.system >> use.idle >> iowait >> use.irq >> use.softirq >> use.steal;
+      fields >> use.user >> nice >> use.system >> use.idle >> iowait >> use.irq >> use.softirq >>
+          use.steal;
       use.user += nice;
       use.idle += iowait;
       const uint64_t tick = 1'000'000'000u / static_cast<uint64_t>(sysconf(_SC_CLK_TCK));
-      for (uint64_t* v : {&use.user, &use.system, &use.irq, &use.softirq, &use.steal, &use.idle}) *v *= tick;
+      for (uint64_t* v : {&use.user, &use.system, &use.irq, &use.softirq, &use.steal, &use.idle})
+        *v *= tick;
     }
     return use;
   }

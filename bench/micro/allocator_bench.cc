@@ -1,4 +1,5 @@
-// What the counting costs by itself, so that nobody blames the code under test for it; also the pattern to copy.
+// What the counting costs by itself, so that nobody blames the code under test for it; also the
+// pattern to copy.
 
 #include <benchmark/benchmark.h>
 

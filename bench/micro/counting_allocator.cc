@@ -16,14 +16,16 @@
 #define WEFT_COUNTING_ALLOCATOR 1
 #endif
 
-// Our ThreadSanitizer builds hide __SANITIZE_THREAD__ (see .bazelrc), so that it is found when the program runs: the calls then go
-// on to its own allocator, and the replacements carry no instrumentation, since they run before it is set up.
+// Our ThreadSanitizer builds hide __SANITIZE_THREAD__ (see .bazelrc), so that it is found when the
+// program runs: the calls then go on to its own allocator, and the replacements carry no
+// instrumentation, since they run before it is set up.
 #define WEFT_UNINSTRUMENTED __attribute__((no_sanitize_thread))
 
 namespace weft::bench {
 namespace {
 
-// Plain data in static thread-local storage: touching it allocates nothing, at any time of a thread's life.
+// Plain data in static thread-local storage: touching it allocates nothing, at any time of a
+// thread's life.
 thread_local AllocationCounts counts;
 
 }  // namespace
@@ -69,17 +71,19 @@ __attribute__((weak)) void* __interceptor_memalign(size_t alignment, size_t size
 __attribute__((weak)) void __interceptor_free(void* pointer) noexcept;
 
 WEFT_UNINSTRUMENTED void* malloc(size_t size) noexcept {
-  return weft::bench::Counted(__interceptor_malloc != nullptr ? __interceptor_malloc(size) : __libc_malloc(size), size);
+  return weft::bench::Counted(
+      __interceptor_malloc != nullptr ? __interceptor_malloc(size) : __libc_malloc(size), size);
 }
 
 WEFT_UNINSTRUMENTED void* calloc(size_t count, size_t size) noexcept {
-  return weft::bench::Counted(
-      __interceptor_calloc != nullptr ? __interceptor_calloc(count, size) : __libc_calloc(count, size), count * size);
+  return weft::bench::Counted(__interceptor_calloc != nullptr ? __interceptor_calloc(count, size)
+                                                              : __libc_calloc(count, size),
+                              count * size);
 }
 
 WEFT_UNINSTRUMENTED void* realloc(void* pointer, size_t size) noexcept {
-  void* moved =
-      __interceptor_realloc != nullptr ? __interceptor_realloc(pointer, size) : __libc_realloc(pointer, size);
+  void* moved = __interceptor_realloc != nullptr ? __interceptor_realloc(pointer, size)
+                                                 : __libc_realloc(pointer, size);
   if (pointer != nullptr && (moved != nullptr || size == 0)) weft::bench::CountFree();
   return weft::bench::Counted(moved, size);
 }
@@ -91,12 +95,15 @@ WEFT_UNINSTRUMENTED void free(void* pointer) noexcept {
 }
 
 WEFT_UNINSTRUMENTED void* memalign(size_t alignment, size_t size) noexcept {
-  return weft::bench::Counted(__interceptor_memalign != nullptr ? __interceptor_memalign(alignment, size)
-                                                                : __libc_memalign(alignment, size),
+  return weft::bench::Counted(__interceptor_memalign != nullptr
+                                  ? __interceptor_memalign(alignment, size)
+                                  : __libc_memalign(alignment, size),
                               size);
 }
 
-WEFT_UNINSTRUMENTED void* aligned_alloc(size_t alignment, size_t size) noexcept { return memalign(alignment, size); }
+WEFT_UNINSTRUMENTED void* aligned_alloc(size_t alignment, size_t size) noexcept {
+  return memalign(alignment, size);
+}
 
 WEFT_UNINSTRUMENTED int posix_memalign(void** out, size_t alignment, size_t size) noexcept {
   if (alignment < sizeof(void*) || (alignment & (alignment - 1)) != 0) return EINVAL;
@@ -107,13 +114,15 @@ WEFT_UNINSTRUMENTED int posix_memalign(void** out, size_t alignment, size_t size
 }
 }  // extern "C"
 
-// operator new must come through our malloc also when libstdc++'s own version is bound to glibc's: so it is ours as well.
+// operator new must come through our malloc also when libstdc++'s own version is bound to glibc's:
+// so it is ours as well.
 namespace {
 
 WEFT_UNINSTRUMENTED void* NewOrThrow(size_t size, size_t alignment) {
   if (size == 0) size = 1;
   while (true) {
-    void* pointer = alignment <= alignof(std::max_align_t) ? malloc(size) : aligned_alloc(alignment, size);
+    void* pointer =
+        alignment <= alignof(std::max_align_t) ? malloc(size) : aligned_alloc(alignment, size);
     if (pointer != nullptr) return pointer;
     const std::new_handler handler = std::get_new_handler();
     if (handler == nullptr) throw std::bad_alloc();
@@ -133,8 +142,12 @@ void* NewOrNull(size_t size, size_t alignment) noexcept {
 
 void* operator new(size_t size) { return NewOrThrow(size, 0); }
 void* operator new[](size_t size) { return NewOrThrow(size, 0); }
-void* operator new(size_t size, std::align_val_t a) { return NewOrThrow(size, static_cast<size_t>(a)); }
-void* operator new[](size_t size, std::align_val_t a) { return NewOrThrow(size, static_cast<size_t>(a)); }
+void* operator new(size_t size, std::align_val_t a) {
+  return NewOrThrow(size, static_cast<size_t>(a));
+}
+void* operator new[](size_t size, std::align_val_t a) {
+  return NewOrThrow(size, static_cast<size_t>(a));
+}
 void* operator new(size_t size, const std::nothrow_t&) noexcept { return NewOrNull(size, 0); }
 void* operator new[](size_t size, const std::nothrow_t&) noexcept { return NewOrNull(size, 0); }
 void* operator new(size_t size, std::align_val_t a, const std::nothrow_t&) noexcept {

@@ -113,10 +113,10 @@ TEST(CountingAllocatorTest, SeesWhatTheStandardLibraryAllocates) {
 
 TEST(CountingAllocatorTest, OtherThreadsDoNotDisturb) {
   uint64_t other = 0;
-  std::unique_ptr<std::vector<int>> made;
+  std::unique_ptr<std::vector<int> > made;
   std::thread thread([&] {
     AllocationScope mine;
-    made = std::make_unique<std::vector<int>>(1000);
+    made = std::make_unique<std::vector<int> >(1000);
     other = mine.Delta().allocations;
   });
   AllocationScope scope;

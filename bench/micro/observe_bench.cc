@@ -20,7 +20,8 @@ class OneHeader : public HeaderSource {
 
 void CountRequest(benchmark::State& state) {
   Registry registry;
-  ClusterCounters* c = registry.NewShard()->Cluster("outbound|9080|v1|reviews.default.svc.cluster.local");
+  ClusterCounters* c =
+      registry.NewShard()->Cluster("outbound|9080|v1|reviews.default.svc.cluster.local");
   uint64_t ms = 0;
   for (uint64_t warm = 0; warm < 200; ++warm) c->upstream_rq_time.Record(warm);
   c->CountResponse(200);

@@ -1,4 +1,5 @@
-// Route matching: 10,000 routes should cost at most about three times what 10 cost; nothing is allocated.
+// Route matching: 10,000 routes should cost at most about three times what 10 cost; nothing is
+// allocated.
 #include <memory>
 #include <string>
 
@@ -12,7 +13,9 @@ namespace {
 
 enum Kind { kPrefix, kExact, kRegex, kMixed };
 
-std::string PathOf(int i) { return "/service-" + std::to_string(i % 100) + "/api/v1/items/" + std::to_string(i); }
+std::string PathOf(int i) {
+  return "/service-" + std::to_string(i % 100) + "/api/v1/items/" + std::to_string(i);
+}
 
 std::shared_ptr<const RouteTable> MakeTable(Kind kind, int routes) {
   envoy::config::route::v3::RouteConfiguration config;
@@ -44,7 +47,9 @@ void Match(benchmark::State& state, Kind kind) {
   const int routes = static_cast<int>(state.range(0));
   auto table = MakeTable(kind, routes);
   std::vector<std::string> paths;
-  for (int i = 0; i < 64; ++i) paths.push_back(PathOf(static_cast<int>((i * 2654435761u) % static_cast<unsigned>(routes))) + "/x");
+  for (int i = 0; i < 64; ++i)
+    paths.push_back(PathOf(static_cast<int>((i * 2654435761u) % static_cast<unsigned>(routes))) +
+                    "/x");
   size_t at = 0;
   RequestView request{.method = "GET", .scheme = "http", .authority = "reviews:9080"};
   for (int i = 0; i < 64; ++i) {  // expressions build their automata at first use
@@ -72,7 +77,8 @@ void VirtualHosts(benchmark::State& state) {
     auto* vhost = config.add_virtual_hosts();
     const std::string name = "service-" + std::to_string(i);
     vhost->set_name(name);
-    for (const char* suffix : {"", ":9080", ".default", ".default.svc.cluster.local", ".default.svc.cluster.local:9080"}) {
+    for (const char* suffix : {"", ":9080", ".default", ".default.svc.cluster.local",
+                               ".default.svc.cluster.local:9080"}) {
       vhost->add_domains(name + suffix);
     }
     auto* route = vhost->add_routes();
@@ -80,7 +86,8 @@ void VirtualHosts(benchmark::State& state) {
     route->mutable_route()->set_cluster(name);
   }
   auto table = RouteTable::Compile(config, nullptr);
-  const std::string host = "service-" + std::to_string(hosts / 2) + ".default.svc.cluster.local:9080";
+  const std::string host =
+      "service-" + std::to_string(hosts / 2) + ".default.svc.cluster.local:9080";
   RequestView request{.method = "GET", .scheme = "http", .authority = host, .path = "/reviews/0"};
   for (auto _ : state) benchmark::DoNotOptimize(table->Match(request, 0, nullptr));
 }
