@@ -11,6 +11,8 @@ using testing::Not;
 
 // The shape of Envoy's answer, with one resource of each kind.
 constexpr const char* kDump = R"({"configs": [
+  {"@type": "type.googleapis.com/envoy.admin.v3.ScopedRoutesConfigDump", "dynamic_route_configs": [{"route_config": {"name": "scoped",
+   "virtual_hosts": [{"name": "h", "routes": [{}]}]}}]},
   {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump",
    "static_clusters": [{"cluster": {"name": "xds-grpc", "type": "STATIC"}}],
    "dynamic_active_clusters": [
@@ -42,6 +44,7 @@ TEST(ProxyConfig, ReadsWhatEnvoyAnswers) {
   const std::string routes = Text(ConfigPart::kRoute, kDump);
   EXPECT_THAT(routes, HasSubstr("reviews and 1 more   /*, header end-user   outbound|9080|v2|reviews"));
   EXPECT_THAT(routes, HasSubstr("a 50, b 50"));
+  EXPECT_THAT(routes, Not(HasSubstr("scoped")));
 }
 
 TEST(ProxyConfig, FilterKeepsWhatHasTheText) {

@@ -98,7 +98,7 @@ std::string DescribeAction(const Value& route) {
 
 Table Listeners(const Value& dump, const std::string& filter) {
   Table table({"NAME", "ADDRESS", "PORT", "FILTERS", "ROUTES"});
-  EachResource(dump, "ListenersConfigDump", "listener", {"static_listeners", "dynamic_listeners"}, [&](const Value& listener, const Value&) {
+  EachResource(dump, ".ListenersConfigDump", "listener", {"static_listeners", "dynamic_listeners"}, [&](const Value& listener, const Value&) {
     const std::string name = Text(At(listener, "name"));
     if (name.find(filter) == std::string::npos) return;
     std::vector<std::string> filters, routes;
@@ -124,7 +124,7 @@ Table Listeners(const Value& dump, const std::string& filter) {
 
 Table Routes(const Value& dump, const std::string& filter) {
   Table table({"CONFIGURATION", "VIRTUAL HOST", "DOMAINS", "MATCH", "TO"});
-  EachResource(dump, "RoutesConfigDump", "route_config", {"static_route_configs", "dynamic_route_configs"}, [&](const Value& config, const Value&) {
+  EachResource(dump, ".RoutesConfigDump", "route_config", {"static_route_configs", "dynamic_route_configs"}, [&](const Value& config, const Value&) {
     const std::string name = Text(At(config, "name"));
     Each(At(config, "virtual_hosts"), [&](const Value& host) {
       const std::string host_name = Text(At(host, "name"));
@@ -143,7 +143,7 @@ Table Routes(const Value& dump, const std::string& filter) {
 
 Table Clusters(const Value& dump, const std::string& filter) {
   Table table({"SERVICE", "PORT", "SUBSET", "DIRECTION", "TYPE"});
-  EachResource(dump, "ClustersConfigDump", "cluster", {"static_clusters", "dynamic_active_clusters"}, [&](const Value& cluster, const Value&) {
+  EachResource(dump, ".ClustersConfigDump", "cluster", {"static_clusters", "dynamic_active_clusters"}, [&](const Value& cluster, const Value&) {
     const std::string name = Text(At(cluster, "name"));
     if (name.find(filter) == std::string::npos) return;
     std::string type = Text(At(cluster, "type"));
@@ -264,7 +264,7 @@ int ProxyConfig(ConfigPart part, const ProxyConfigOptions& options) {
   dump.Parse(reply->body.c_str(), reply->body.size());
   if (dump.HasParseError()) return Fail("the answer of " + address + " is not JSON");
   if (endpoints) std::printf("%s\n", reply->body.c_str());
-  else PrintSections(dump, part == ConfigPart::kListener ? "ListenersConfigDump" : part == ConfigPart::kRoute ? "RoutesConfigDump" : "ClustersConfigDump");
+  else PrintSections(dump, part == ConfigPart::kListener ? ".ListenersConfigDump" : part == ConfigPart::kRoute ? ".RoutesConfigDump" : ".ClustersConfigDump");
   return 0;
 }
 

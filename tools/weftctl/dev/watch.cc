@@ -41,8 +41,9 @@ Counts CountsOf(const std::string& admin_address) {
     const std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(line, absl::MaxSplits(": ", 1));
     uint64_t value = 0;
     if (!absl::SimpleAtoi(parts.second, &value)) continue;
-    if (absl::EndsWith(parts.first, ".upstream_rq_completed")) out.completed += value;
-    if (absl::EndsWith(parts.first, ".upstream_rq_5xx")) out.failed += value;
+    // Envoy has the same ending under ".internal" and ".external" too, which are parts of the whole.
+    if (absl::EndsWith(parts.first, "||.upstream_rq_completed")) out.completed += value;
+    if (absl::EndsWith(parts.first, "||.upstream_rq_5xx")) out.failed += value;
   }
   return out;
 }
