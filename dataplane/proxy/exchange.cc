@@ -341,6 +341,8 @@ void Exchange::SendRequest(http::ClientStream& stream) {
   upstream::Cluster& cluster = *cluster_;
   cluster.counters().upstream_rq_total.Inc();
   cluster.counters().upstream_rq_active.Inc();
+  ++host_->stats().rq_total;
+  ++host_->stats().rq_active;
   http::RequestHead& r = request();
   if (r.expect_continue) {
     // Whoever waits is told to go on here; the upstream gets the body without asking (RFC 9110 section 10.1.1).
@@ -362,8 +364,8 @@ void Exchange::OnClientReset(const Error& error) {
     cluster_->counters().upstream_rq_rx_reset.Inc();
     flags_ |= Bit(OutcomeOf(error).flag);
     details_ = "upstream_reset_after_response_started{connection_termination}";
-    cluster_->counters().upstream_rq_active.Dec();
-    client_ = nullptr;
+    AttemptOver();
+    ++host_->stats().rq_error;
     manager_->counters().rq_reset_after_downstream_response_started.Inc();
     http::ServerStream* s = stream_;
     s->set_events(nullptr);
@@ -374,8 +376,8 @@ void Exchange::OnClientReset(const Error& error) {
   cluster_->counters().upstream_rq_rx_reset.Inc();
   Error e = error;
   bool reused = client_->reused() && client_->bytes_received() == 0 && error.code == ErrorCode::kDisconnect;
-  cluster_->counters().upstream_rq_active.Dec();
-  client_ = nullptr;
+  AttemptOver();
+  ++host_->stats().rq_error;
   if (stream_->request_body() != nullptr) stream_->request_body()->set_consumer(nullptr);
   host_.reset();
   // A kept-alive connection that the upstream closed while our request was on its way: nothing was lost, only a race.
@@ -454,6 +456,7 @@ void Exchange::OnTryTimer() {
     return;
   }
   cluster_->counters().upstream_rq_per_try_timeout.Inc();
+  if (client_ != nullptr) ++host_->stats().rq_timeout;
   EndAttempt();
   AttemptFailed({ErrorCode::kRouteTimeout, Side::kUpstream, false, 0, "upstream_per_try_timeout"});
 }
@@ -468,6 +471,7 @@ void Exchange::OnRouteTimer() {
     return;
   }
   if (cluster_) cluster_->counters().upstream_rq_timeout.Inc();
+  if (client_ != nullptr) ++host_->stats().rq_timeout;
   try_timer_.Cancel();
   waiting_backoff_ = false;
   bool started = response_started_;
@@ -484,12 +488,17 @@ void Exchange::OnRouteTimer() {
   ReplyWith({ErrorCode::kRouteTimeout, Side::kUpstream, false, 0, "response_timeout"});
 }
 
+http::ClientStream* Exchange::AttemptOver() {
+  cluster_->counters().upstream_rq_active.Dec();
+  --host_->stats().rq_active;
+  return std::exchange(client_, nullptr);
+}
+
 // Lets go of the attempt: a finished one returns its connection, an unfinished one is cut off.
 void Exchange::EndAttempt() {
   StreamRequest::Cancel();
   if (client_ != nullptr) {
-    cluster_->counters().upstream_rq_active.Dec();
-    http::ClientStream* c = std::exchange(client_, nullptr);
+    http::ClientStream* c = AttemptOver();
     if (stream_->request_body() != nullptr) stream_->request_body()->set_consumer(nullptr);
     c->set_events(nullptr);
     c->Release();
@@ -507,6 +516,7 @@ void Exchange::OnInformational(const http::ResponseHead& head) {
 
 void Exchange::CountAttemptResponse(int status) {
   cluster_->counters().CountResponse(status);
+  ++(status >= 500 ? host_->stats().rq_error : host_->stats().rq_success);
   cluster_->counters().upstream_rq_time.Record(
       static_cast<uint64_t>((services_.loop.Now() - attempt_start_) / kMillisecond));
 }

@@ -112,6 +112,7 @@ class Exchange final : private http::ServerStreamEvents,
   bool Replayable();
   bool ScheduleRetry();
   void EndAttempt();
+  http::ClientStream* AttemptOver();  // only the numbers; returns the stream
   void ArmRouteTimer();
   void OnRouteTimer();
   void OnTryTimer();

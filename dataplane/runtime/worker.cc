@@ -74,6 +74,15 @@ void Worker::ApplyOnThread(const config::Update& update, std::vector<ListenerPut
   std::erase_if(retired_, [](auto& l) { return l->empty(); });
 }
 
+void Worker::CollectHosts(std::vector<upstream::HostStatus>* out) {
+  clusters_->ForEachLive([&](upstream::Cluster& c) {
+    for (const auto& h : c.hosts()) {
+      out->push_back({c.spec().name, h->address_text(), h->stats(), h->pool().connection_count(), h->pool().dialed(),
+                      h->pool().dial_failures()});
+    }
+  });
+}
+
 void Worker::PutListener(ListenerPut& put) {
   std::vector<int> fds = std::move(put.fds);
   auto it = listeners_.find(put.spec->name);

@@ -27,12 +27,6 @@ struct ListenerPut {
   std::vector<int> fds;  // one an address
 };
 
-// One host of one cluster, as `/clusters` shows it.
-struct HostStatus {
-  std::string cluster, address;
-  size_t connections = 0, idle = 0;
-};
-
 // One thread of traffic: a loop, its sockets, its pools, its counters. Shares nothing with other workers but immutable
 // specifications. Owner: WorkerPool. Thread: created and destroyed on main; Post-ed calls run on its own.
 class Worker {
@@ -47,6 +41,8 @@ class Worker {
   // Stops accepting, finishes what is under way; `drained` once no connection is left.
   void Drain(std::function<void()> drained);
   void Stop();  // ends the thread; open connections are cut
+  // On the worker's thread: every host that was used.
+  void CollectHosts(std::vector<upstream::HostStatus>* out);
   void Post(std::function<void()> f) { loop_.Post(std::move(f)); }
 
   // On the worker's thread.

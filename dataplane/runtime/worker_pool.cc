@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <map>
 
 #include "dataplane/net/listener.h"
 
@@ -105,6 +106,38 @@ void WorkerPool::Drain(std::function<void()> done) {
   for (auto& w : workers_) {
     w->Drain([this, left, done] {
       if (left->fetch_sub(1) == 1) main_.Post(done);
+    });
+  }
+}
+
+void WorkerPool::CollectHosts(std::function<void(std::vector<upstream::HostStatus>)> done) {
+  auto parts = std::make_shared<std::vector<std::vector<upstream::HostStatus>>>(workers_.size());
+  auto left = std::make_shared<std::atomic<size_t>>(workers_.size());
+  for (size_t w = 0; w < workers_.size(); ++w) {
+    workers_[w]->Post([this, w, worker = workers_[w].get(), parts, left, done] {
+      worker->CollectHosts(&(*parts)[w]);
+      if (left->fetch_sub(1) != 1) return;
+      main_.Post([parts, done] {
+        std::map<std::pair<std::string, std::string>, upstream::HostStatus> sums;
+        for (const auto& part : *parts) {
+          for (const upstream::HostStatus& h : part) {
+            upstream::HostStatus& s = sums[{h.cluster, h.address}];
+            s.cluster = h.cluster;
+            s.address = h.address;
+            s.requests.rq_total += h.requests.rq_total;
+            s.requests.rq_success += h.requests.rq_success;
+            s.requests.rq_error += h.requests.rq_error;
+            s.requests.rq_timeout += h.requests.rq_timeout;
+            s.requests.rq_active += h.requests.rq_active;
+            s.cx_active += h.cx_active;
+            s.cx_total += h.cx_total;
+            s.cx_connect_fail += h.cx_connect_fail;
+          }
+        }
+        std::vector<upstream::HostStatus> out;
+        for (auto& [key, h] : sums) out.push_back(std::move(h));
+        done(std::move(out));
+      });
     });
   }
 }

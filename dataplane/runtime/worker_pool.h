@@ -31,6 +31,8 @@ class WorkerPool {
   // Stops accepting and lets requests finish; `done` on main when nothing is in flight.
   void Drain(std::function<void()> done);
   void Stop();
+  // `done` on main with the sums over workers, for hosts that were used.
+  void CollectHosts(std::function<void(std::vector<upstream::HostStatus>)> done);
   int size() const { return static_cast<int>(workers_.size()); }
   // Bound addresses (port 0 resolved) by listener name.
   std::vector<std::pair<std::string, net::Address>> ListenAddresses() const;

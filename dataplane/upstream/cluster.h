@@ -21,6 +21,19 @@ struct ClusterContext {
   observe::Shard& shard;
 };
 
+// What one worker did with one endpoint, as `/clusters` sums it up over workers. Plain numbers: one thread.
+struct HostStats {
+  uint64_t rq_total = 0, rq_success = 0, rq_error = 0, rq_timeout = 0;
+  uint64_t rq_active = 0;
+};
+
+// One host of one cluster, as `/clusters` shows it.
+struct HostStatus {
+  std::string cluster, address;
+  HostStats requests;
+  uint64_t cx_active = 0, cx_total = 0, cx_connect_fail = 0;
+};
+
 // One endpoint as a worker sees it: its address and its connections. An attempt holds a reference, so a removed
 // endpoint lives until its last request is over. Owner: Cluster and attempts, by Rc. Thread: the worker's.
 class Host final : public RefCounted {
@@ -35,9 +48,11 @@ class Host final : public RefCounted {
   void set_endpoint(const EndpointSpec& e) { endpoint_ = e; }
   const std::string& address_text() const { return address_text_; }
   ConnPool& pool() { return pool_; }
+  HostStats& stats() { return stats_; }
 
  private:
   EndpointSpec endpoint_;
+  HostStats stats_;
   const std::string address_text_;
   ConnPool pool_;
 };
@@ -55,7 +70,7 @@ class Cluster final : public RefCounted {
   Host* Pick(uint64_t random);
   // Hosts whose address stays keep their connections; others drain.
   void SetEndpoints(std::shared_ptr<const EndpointSet> endpoints);
-  size_t host_count() const { return hosts_.size(); }
+  const std::vector<Rc<Host>>& hosts() const { return hosts_; }
 
  private:
   ClusterContext& context_;
@@ -78,6 +93,13 @@ class ClusterMap {
   void Put(std::shared_ptr<const ClusterSpec> spec, std::shared_ptr<const EndpointSet> endpoints);
   void PutEndpoints(const std::string& name, std::shared_ptr<const EndpointSet> endpoints);
   void Remove(const std::string& name);
+  // Calls f(Cluster&) for each cluster that was used.
+  template <typename F>
+  void ForEachLive(F f) {
+    for (auto& [name, e] : entries_) {
+      if (e.live) f(*e.live);
+    }
+  }
   size_t size() const { return entries_.size(); }
   size_t live() const { return live_; }
 

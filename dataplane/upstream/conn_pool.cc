@@ -91,6 +91,7 @@ void ConnPool::Acquire(StreamRequest* request) {
 // The caller took one unit of usage->connections.
 void ConnPool::StartDial() {
   ++connections_;
+  ++dialed_;
   counters_->upstream_cx_total.Inc();
   counters_->upstream_cx_active.Inc();
   counters_->upstream_cx_http1_total.Inc();
@@ -114,6 +115,7 @@ void ConnPool::OnDialed(Dial& dial, std::unique_ptr<net::Transport> transport) {
 }
 
 void ConnPool::OnDialFailed(Dial& dial, int error) {
+  ++dial_failures_;
   counters_->upstream_cx_connect_fail.Inc();
   if (error == ETIMEDOUT) counters_->upstream_cx_connect_timeout.Inc();
   counters_->upstream_cx_destroy.Inc();

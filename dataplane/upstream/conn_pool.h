@@ -43,6 +43,9 @@ class ConnPool final : private http::h1::ClientConnection::Owner {
 
   size_t idle_count() const { return idle_count_; }
   size_t connection_count() const { return connections_; }
+  // Over the pool's life.
+  uint64_t dialed() const { return dialed_; }
+  uint64_t dial_failures() const { return dial_failures_; }
 
  private:
   friend class StreamRequest;
@@ -66,6 +69,7 @@ class ConnPool final : private http::h1::ClientConnection::Owner {
   IntrusiveList<http::h1::ClientConnection, http::h1::ClientConnectionTag> idle_, busy_;
   std::vector<std::unique_ptr<Dial>> dials_;
   size_t pending_count_ = 0, idle_count_ = 0, connections_ = 0;
+  uint64_t dialed_ = 0, dial_failures_ = 0;
   bool draining_ = false;
 };
 
