@@ -1,11 +1,12 @@
-// weftctl dev with the real weftctl, and programs that only pretend: what is tested is who is started, kept and ended.
+// weftctl dev with the real weftctl, and programs that only pretend: what is tested is who is
+// started, kept and ended.
 
-#include <csignal>
-#include <filesystem>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <map>
 #include <unistd.h>
+#include <csignal>
+#include <filesystem>
+#include <map>
 
 #include "test/tools/run.h"
 #include "tools/weftctl/dev/state.h"
@@ -18,8 +19,8 @@ namespace {
 namespace fs = std::filesystem;
 using test::BinaryPath;
 using test::Eventually;
-using test::Shell;
 using test::RunResult;
+using test::Shell;
 using test::Slurp;
 using testing::HasSubstr;
 using testing::Not;
@@ -48,14 +49,22 @@ class DevTest : public testing::Test {
 
   // Two programs, which are the sample's ratings and details.
   void WriteMesh(const std::string& more) {
-    std::ofstream(folder_ / fs::path("mesh.yaml")) << "name: pair\nconfigDirectory: config\nrestart: {firstDelay: 50ms, longestDelay: 100ms}\n"
-                                                      "workloads:\n"
-                                                      "- name: ratings\n  command: [" << BinaryPath("tools/demo/bookinfo") << ", ratings]\n  ports: [{number: 9080}]\n"
-                                                      "- name: details\n  command: [" << BinaryPath("tools/demo/bookinfo") << ", details]\n  ports: [{number: 9080}]\n" << more;
+    std::ofstream(folder_ / fs::path("mesh.yaml"))
+        << "name: pair\nconfigDirectory: config\nrestart: {firstDelay: 50ms, longestDelay: 100ms}\n"
+           "workloads:\n"
+           "- name: ratings\n  command: ["
+        << BinaryPath("tools/demo/bookinfo")
+        << ", ratings]\n  ports: [{number: 9080}]\n"
+           "- name: details\n  command: ["
+        << BinaryPath("tools/demo/bookinfo") << ", details]\n  ports: [{number: 9080}]\n"
+        << more;
   }
-  std::string Ctl(const std::string& arguments) { return BinaryPath("tools/weftctl/weftctl") + " " + arguments; }
+  std::string Ctl(const std::string& arguments) {
+    return BinaryPath("tools/weftctl/weftctl") + " " + arguments;
+  }
   RunResult Up(const std::string& more = "") {
-    return Shell(Ctl("dev up " + folder_ + "/mesh.yaml --state " + state_ + " --bin " + folder_ + "/bin --loopback " + loopback_ + " " + more));
+    return Shell(Ctl("dev up " + folder_ + "/mesh.yaml --state " + state_ + " --bin " + folder_ +
+                     "/bin --loopback " + loopback_ + " " + more));
   }
   MeshState State() {
     MeshState out;
@@ -124,11 +133,14 @@ TEST_F(DevTest, AKilledProcessIsStartedAgainAndReported) {
   for (const char* name : {"ratings-v1-1", "details-v1-1/sidecar", "controller"}) {
     const ProcessId victim = ToId(Process(name).process());
     ASSERT_TRUE(Signal(victim, SIGKILL, false));
-    ASSERT_TRUE(Eventually([&] { return Process(name).restarts() == 1 && Process(name).state() == ProcessState::RUNNING; })) << name;
+    ASSERT_TRUE(Eventually([&] {
+      return Process(name).restarts() == 1 && Process(name).state() == ProcessState::RUNNING;
+    })) << name;
     EXPECT_EQ(Process(name).last_exit(), "killed by SIGKILL");
     EXPECT_NE(Process(name).process().pid(), victim.pid);
   }
-  ASSERT_TRUE(Eventually([&] { return HttpGet(loopback_ + ".1.1:9080", "/health", std::chrono::seconds(1)).ok(); }));
+  ASSERT_TRUE(Eventually(
+      [&] { return HttpGet(loopback_ + ".1.1:9080", "/health", std::chrono::seconds(1)).ok(); }));
   const RunResult status = Shell(Ctl("dev status --state " + state_));
   EXPECT_THAT(status.output, HasSubstr("killed by SIGKILL"));
   const RunResult logs = Shell(Ctl("dev logs supervisor --state " + state_));
@@ -159,15 +171,20 @@ TEST_F(DevTest, DownAfterACrashCleansUp) {
 
 TEST_F(DevTest, ATakenAddressIsNamedAndNothingIsStarted) {
   ASSERT_EQ(Up().code, 0);
-  const RunResult other = Shell(Ctl("dev up " + folder_ + "/mesh.yaml --state " + folder_ + "/other --bin " + folder_ + "/bin --loopback " + loopback_));
+  const RunResult other = Shell(Ctl("dev up " + folder_ + "/mesh.yaml --state " + folder_ +
+                                    "/other --bin " + folder_ + "/bin --loopback " + loopback_));
   EXPECT_EQ(other.code, 1);
-  EXPECT_THAT(other.output, HasSubstr(loopback_ + ".0.1:15010, wanted by the controller (xDS), is in use by"));
-  EXPECT_THAT(other.output, HasSubstr(loopback_ + ".1.1:9080, wanted by ratings-v1-1, is in use by"));
+  EXPECT_THAT(other.output,
+              HasSubstr(loopback_ + ".0.1:15010, wanted by the controller (xDS), is in use by"));
+  EXPECT_THAT(other.output,
+              HasSubstr(loopback_ + ".1.1:9080, wanted by ratings-v1-1, is in use by"));
   EXPECT_FALSE(fs::exists(folder_ + "/other"));
 }
 
 TEST_F(DevTest, AProgramThatKeepsEndingFailsTheStartWithItsLastWords) {
-  WriteMesh("- name: broken\n  command: [/bin/sh, -c, 'echo I can not work here >&2; exit 3']\n  ports: [{number: 9081}]\n");
+  WriteMesh(
+      "- name: broken\n  command: [/bin/sh, -c, 'echo I can not work here >&2; exit 3']\n  ports: "
+      "[{number: 9081}]\n");
   const RunResult up = Up();
   EXPECT_EQ(up.code, 1);
   EXPECT_THAT(up.output, HasSubstr("broken-v1-1 keeps ending (exit code 3)"));
@@ -176,14 +193,17 @@ TEST_F(DevTest, AProgramThatKeepsEndingFailsTheStartWithItsLastWords) {
 }
 
 TEST_F(DevTest, AProxyThatFailsIsReported) {
-  const RunResult up = Shell("FAKE_PROXY_EXIT=7 " + Ctl("dev up " + folder_ + "/mesh.yaml --state " + state_ + " --bin " + folder_ + "/bin --loopback " + loopback_));
+  const RunResult up =
+      Shell("FAKE_PROXY_EXIT=7 " + Ctl("dev up " + folder_ + "/mesh.yaml --state " + state_ +
+                                       " --bin " + folder_ + "/bin --loopback " + loopback_));
   EXPECT_EQ(up.code, 1);
   EXPECT_THAT(up.output, HasSubstr("/sidecar keeps ending (exit code 7)"));
   EXPECT_THAT(up.output, HasSubstr("this proxy was told to fail"));
 }
 
 TEST_F(DevTest, BadInputIsRefusedBeforeAnythingStarts) {
-  EXPECT_THAT(Shell(Ctl("dev up /nonexistent.yaml")).output, HasSubstr("cannot read /nonexistent.yaml: No such file"));
+  EXPECT_THAT(Shell(Ctl("dev up /nonexistent.yaml")).output,
+              HasSubstr("cannot read /nonexistent.yaml: No such file"));
   std::ofstream(folder_ + "/mesh.yaml") << "name: pair\nworkload: []\n";
   const RunResult up = Up();
   EXPECT_EQ(up.code, 1);
@@ -191,12 +211,17 @@ TEST_F(DevTest, BadInputIsRefusedBeforeAnythingStarts) {
   EXPECT_THAT(up.output, HasSubstr("nothing was started"));
   std::ofstream(folder_ + "/precious") << "x";
   WriteMesh("");
-  const RunResult foreign = Shell(Ctl("dev up " + folder_ + "/mesh.yaml --state " + folder_ + " --bin " + folder_ + "/bin"));
+  const RunResult foreign = Shell(
+      Ctl("dev up " + folder_ + "/mesh.yaml --state " + folder_ + " --bin " + folder_ + "/bin"));
   EXPECT_EQ(foreign.code, 1);
   EXPECT_THAT(foreign.output, HasSubstr("is not empty, and was not made by weftctl dev up"));
   const std::string long_path = folder_ + "/" + std::string(100, 'x');
-  EXPECT_THAT(Shell(Ctl("dev up " + folder_ + "/mesh.yaml --state " + long_path + " --bin " + folder_ + "/bin")).output, HasSubstr("too long for a socket"));
-  EXPECT_THAT(Shell("cd " + folder_ + "/config && " + Ctl("get")).output, HasSubstr("no mesh is running here"));
+  EXPECT_THAT(Shell(Ctl("dev up " + folder_ + "/mesh.yaml --state " + long_path + " --bin " +
+                        folder_ + "/bin"))
+                  .output,
+              HasSubstr("too long for a socket"));
+  EXPECT_THAT(Shell("cd " + folder_ + "/config && " + Ctl("get")).output,
+              HasSubstr("no mesh is running here"));
   EXPECT_THAT(Shell(Ctl("dve up")).output, HasSubstr("did you mean dev?"));
 }
 
@@ -211,12 +236,24 @@ TEST_F(DevTest, CopiedConfigurationLeavesTheOriginalAlone) {
 
 TEST_F(DevTest, ForegroundEndsEverythingOnSigint) {
   SpawnSpec spec;
-  spec.args = {BinaryPath("tools/weftctl/weftctl"), "dev", "up", folder_ + "/mesh.yaml", "--state", state_, "--bin", folder_ + "/bin", "--loopback", loopback_, "--foreground"};
+  spec.args = {BinaryPath("tools/weftctl/weftctl"),
+               "dev",
+               "up",
+               folder_ + "/mesh.yaml",
+               "--state",
+               state_,
+               "--bin",
+               folder_ + "/bin",
+               "--loopback",
+               loopback_,
+               "--foreground"};
   spec.env = {"PATH=/usr/bin:/bin", "FAKE_INBOUND_PORT=9080"};
   spec.log_file = folder_ + "/up.log";
   const auto up = Spawn(spec);
   ASSERT_TRUE(up.ok());
-  ASSERT_TRUE(Eventually([&] { return Slurp(folder_ + "/up.log").find("Ctrl-C ends the mesh") != std::string::npos; })) << Slurp(folder_ + "/up.log");
+  ASSERT_TRUE(Eventually([&] {
+    return Slurp(folder_ + "/up.log").find("Ctrl-C ends the mesh") != std::string::npos;
+  })) << Slurp(folder_ + "/up.log");
   const auto all = All();
   ASSERT_EQ(all.size(), 5u);
   Signal(*up, SIGINT, false);

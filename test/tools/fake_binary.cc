@@ -1,11 +1,12 @@
-// Stands in for weft-controller and weft-proxy in tests of `weftctl dev`: takes their command lines, listens where they
-// would, answers /ready, and does nothing else. Called weft-controller it is one, called weft-proxy it is the other.
-// FAKE_PROXY_EXIT=N in the environment: the proxy writes a line and ends with that code at once.
+// Stands in for weft-controller and weft-proxy in tests of `weftctl dev`: takes their command
+// lines, listens where they would, answers /ready, and does nothing else. Called weft-controller it
+// is one, called weft-proxy it is the other. FAKE_PROXY_EXIT=N in the environment: the proxy writes
+// a line and ends with that code at once.
 
+#include <httplib.h>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <httplib.h>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -28,9 +29,14 @@ void Listen(const std::string& host, int port) {
     int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   });
-  server->Get("/ready", [](const httplib::Request&, httplib::Response& response) { response.set_content("LIVE\n", "text/plain"); });
+  server->Get("/ready", [](const httplib::Request&, httplib::Response& response) {
+    response.set_content("LIVE\n", "text/plain");
+  });
   server->Get("/stats", [](const httplib::Request&, httplib::Response& response) {
-    response.set_content("cluster.inbound|9080||.upstream_rq_completed: 10\ncluster.inbound|9080||.upstream_rq_5xx: 1\n", "text/plain");
+    response.set_content(
+        "cluster.inbound|9080||.upstream_rq_completed: 10\ncluster.inbound|9080||.upstream_rq_5xx: "
+        "1\n",
+        "text/plain");
   });
   if (!server->bind_to_port(host.c_str(), port)) {
     std::fprintf(stderr, "cannot listen on %s:%d\n", host.c_str(), port);
@@ -60,7 +66,8 @@ int main(int argc, char** argv) {
     const auto documents = weft::api::ParseDocuments(text, flags["-c"], &errors);
     if (documents.size() != 1) return 1;
     const std::string host = *documents[0].ScalarAt("admin.address.socket_address.address");
-    Listen(host, std::atoi(documents[0].ScalarAt("admin.address.socket_address.port_value")->c_str()));
+    Listen(host,
+           std::atoi(documents[0].ScalarAt("admin.address.socket_address.port_value")->c_str()));
     Listen(host, std::atoi(std::getenv("FAKE_INBOUND_PORT")));
   }
   for (auto& thread : threads) thread.join();

@@ -1,12 +1,13 @@
-// apply, get, delete, validate and proxy-status of the real weftctl, against a controller that answers what the test says.
+// apply, get, delete, validate and proxy-status of the real weftctl, against a controller that
+// answers what the test says.
 
-#include <filesystem>
-#include <fstream>
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
-#include <memory>
 #include <unistd.h>
+#include <filesystem>
+#include <fstream>
+#include <memory>
 
 #include "test/tools/run.h"
 #include "weft/mgmt/v1/mgmt.grpc.pb.h"
@@ -33,26 +34,31 @@ class FakeManagement final : public mgmt::Management::Service {
   mgmt::DeleteResponse delete_response;
   mgmt::ProxyStatusResponse proxy_status_response;
 
-  grpc::Status Apply(grpc::ServerContext*, const mgmt::ApplyRequest* request, mgmt::ApplyResponse* response) override {
+  grpc::Status Apply(grpc::ServerContext*, const mgmt::ApplyRequest* request,
+                     mgmt::ApplyResponse* response) override {
     apply_request = *request;
     *response = apply_response;
     return status;
   }
-  grpc::Status Validate(grpc::ServerContext*, const mgmt::ValidateRequest*, mgmt::ValidateResponse* response) override {
+  grpc::Status Validate(grpc::ServerContext*, const mgmt::ValidateRequest*,
+                        mgmt::ValidateResponse* response) override {
     *response = validate_response;
     return status;
   }
-  grpc::Status Get(grpc::ServerContext*, const mgmt::GetRequest* request, mgmt::GetResponse* response) override {
+  grpc::Status Get(grpc::ServerContext*, const mgmt::GetRequest* request,
+                   mgmt::GetResponse* response) override {
     get_request = *request;
     *response = get_response;
     return status;
   }
-  grpc::Status Delete(grpc::ServerContext*, const mgmt::DeleteRequest* request, mgmt::DeleteResponse* response) override {
+  grpc::Status Delete(grpc::ServerContext*, const mgmt::DeleteRequest* request,
+                      mgmt::DeleteResponse* response) override {
     delete_request = *request;
     *response = delete_response;
     return status;
   }
-  grpc::Status ProxyStatus(grpc::ServerContext*, const mgmt::ProxyStatusRequest*, mgmt::ProxyStatusResponse* response) override {
+  grpc::Status ProxyStatus(grpc::ServerContext*, const mgmt::ProxyStatusRequest*,
+                           mgmt::ProxyStatusResponse* response) override {
     *response = proxy_status_response;
     return status;
   }
@@ -75,7 +81,8 @@ class ManagementTest : public testing::Test {
     std::filesystem::remove_all(folder_);
   }
   RunResult Ctl(const std::string& arguments) {
-    return test::Shell("cd " + folder_ + " && " + BinaryPath("tools/weftctl/weftctl") + " " + arguments + " --socket " + folder_ + "/s");
+    return test::Shell("cd " + folder_ + " && " + BinaryPath("tools/weftctl/weftctl") + " " +
+                       arguments + " --socket " + folder_ + "/s");
   }
   static void SetRef(weft::meta::v1::ResourceRef* ref, const std::string& name) {
     ref->set_api_version("networking.istio.io/v1alpha3");
@@ -96,7 +103,8 @@ TEST_F(ManagementTest, ApplySendsTheFilesAndShowsWhatWasDone) {
   result->set_path("/etc/weft/reviews.yaml");
   const RunResult run = Ctl("apply -f routes.yaml -n shop --dry-run");
   EXPECT_EQ(run.code, 0) << run.output;
-  EXPECT_THAT(run.output, HasSubstr("virtualservice/reviews configured (dry run)  /etc/weft/reviews.yaml"));
+  EXPECT_THAT(run.output,
+              HasSubstr("virtualservice/reviews configured (dry run)  /etc/weft/reviews.yaml"));
   ASSERT_EQ(fake_.apply_request.sources_size(), 1);
   EXPECT_EQ(fake_.apply_request.sources(0).file_name(), "routes.yaml");
   EXPECT_EQ(fake_.apply_request.sources(0).text(), "kind: VirtualService\n");
@@ -126,12 +134,17 @@ TEST_F(ManagementTest, MistakesAreShownWithTheirPlaceAndFailTheCommand) {
   mistake->set_message("expected a number, got \"ten\"");
   const RunResult run = Ctl("apply -f routes.yaml");
   EXPECT_EQ(run.code, 1);
-  EXPECT_THAT(run.output, HasSubstr("routes.yaml:12:9: error: spec.http[0].route[1].weight: expected a number, got \"ten\""));
+  EXPECT_THAT(
+      run.output,
+      HasSubstr(
+          "routes.yaml:12:9: error: spec.http[0].route[1].weight: expected a number, got \"ten\""));
   EXPECT_THAT(run.output, HasSubstr("nothing was applied: 1 mistake"));
 }
 
 TEST_F(ManagementTest, RefusalsOfTheControllerSayWhatToDo) {
-  fake_.status = grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "/etc/weft is managed by git (/etc/weft/.weft-readonly): commit there");
+  fake_.status =
+      grpc::Status(grpc::StatusCode::FAILED_PRECONDITION,
+                   "/etc/weft is managed by git (/etc/weft/.weft-readonly): commit there");
   EXPECT_THAT(Ctl("apply -f routes.yaml").output, HasSubstr("error: /etc/weft is managed by git"));
   fake_.status = grpc::Status(grpc::StatusCode::PERMISSION_DENIED, "uid 1001 may not");
   const RunResult denied = Ctl("get");
@@ -144,11 +157,16 @@ TEST_F(ManagementTest, RefusalsOfTheControllerSayWhatToDo) {
 
 TEST_F(ManagementTest, NoControllerIsSaidWithTheNextStep) {
   const std::string ctl = BinaryPath("tools/weftctl/weftctl");
-  EXPECT_THAT(test::Shell("cd " + folder_ + " && " + ctl + " get").output, HasSubstr("no mesh is running here"));
-  EXPECT_THAT(test::Shell("cd " + folder_ + " && " + ctl + " get").output, HasSubstr("weftctl dev up"));
-  EXPECT_THAT(test::Shell(ctl + " get --socket " + folder_ + "/none").output, HasSubstr("no controller listens at " + folder_ + "/none"));
-  EXPECT_THAT(test::Shell("WEFT_SOCKET=" + folder_ + "/s " + ctl + " get").output, HasSubstr("no resources in namespace default"));
-  EXPECT_THAT(Ctl("apply -f nowhere.yaml").output, HasSubstr("cannot read nowhere.yaml: No such file"));
+  EXPECT_THAT(test::Shell("cd " + folder_ + " && " + ctl + " get").output,
+              HasSubstr("no mesh is running here"));
+  EXPECT_THAT(test::Shell("cd " + folder_ + " && " + ctl + " get").output,
+              HasSubstr("weftctl dev up"));
+  EXPECT_THAT(test::Shell(ctl + " get --socket " + folder_ + "/none").output,
+              HasSubstr("no controller listens at " + folder_ + "/none"));
+  EXPECT_THAT(test::Shell("WEFT_SOCKET=" + folder_ + "/s " + ctl + " get").output,
+              HasSubstr("no resources in namespace default"));
+  EXPECT_THAT(Ctl("apply -f nowhere.yaml").output,
+              HasSubstr("cannot read nowhere.yaml: No such file"));
 }
 
 TEST_F(ManagementTest, GetShowsATableOrWhatApplyTakes) {
@@ -161,11 +179,13 @@ TEST_F(ManagementTest, GetShowsATableOrWhatApplyTakes) {
   remark->set_severity(mgmt::Diagnostic::WARNING);
   remark->set_message("subset v9 does not exist");
   const RunResult table = Ctl("get vs");
-  EXPECT_THAT(table.output, HasSubstr("VirtualService   reviews   routes.yaml:3   subset v9 does not exist"));
+  EXPECT_THAT(table.output,
+              HasSubstr("VirtualService   reviews   routes.yaml:3   subset v9 does not exist"));
   EXPECT_EQ(fake_.get_request.kind(), "vs");
   stored = fake_.get_response.add_resources();
   stored->set_yaml("kind: Other");
-  EXPECT_EQ(Ctl("get all -o yaml").output, "kind: VirtualService\nmetadata:\n  name: reviews\n---\nkind: Other\n");
+  EXPECT_EQ(Ctl("get all -o yaml").output,
+            "kind: VirtualService\nmetadata:\n  name: reviews\n---\nkind: Other\n");
   EXPECT_EQ(fake_.get_request.kind(), "");
   EXPECT_THAT(Ctl("get -A -o json").output, HasSubstr("\"line\": 3"));
   EXPECT_TRUE(fake_.get_request.all_namespaces());
@@ -218,7 +238,8 @@ TEST_F(ManagementTest, ProxyStatusShowsSyncAndFailsOnRefusals) {
   refused->set_origin_line(7);
   run = Ctl("proxy-status");
   EXPECT_EQ(run.code, 1);
-  EXPECT_THAT(run.output, HasSubstr("reviews-v1-1.default refused route 9080: virtual_hosts[0]: bad regex (from config/reviews.yaml:7)"));
+  EXPECT_THAT(run.output, HasSubstr("reviews-v1-1.default refused route 9080: virtual_hosts[0]: "
+                                    "bad regex (from config/reviews.yaml:7)"));
   EXPECT_THAT(run.output, Not(HasSubstr("\x1b")));
 }
 

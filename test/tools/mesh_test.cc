@@ -1,12 +1,12 @@
 #include "tools/weftctl/dev/mesh.h"
 
-#include <cstdlib>
-#include <filesystem>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <cstdlib>
+#include <filesystem>
 
 #include "api/cpp/yaml.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
@@ -63,7 +63,8 @@ class MeshTest : public testing::Test {
     std::string out;
     for (const auto& error : errors_) out += error.ToString() + "\n";
     const std::string prefix = (folder_ / "mesh.yaml").string();
-    for (size_t at; (at = out.find(prefix)) != std::string::npos;) out.replace(at, prefix.size(), "mesh.yaml");
+    for (size_t at; (at = out.find(prefix)) != std::string::npos;)
+      out.replace(at, prefix.size(), "mesh.yaml");
     return out;
   }
   // kShop with one line changed.
@@ -100,7 +101,8 @@ TEST_F(MeshTest, AnotherLoopbackRangeMovesEverything) {
   ASSERT_TRUE(Read(kShop, {"127.9", ""}));
   EXPECT_EQ(plan_.instances[0].sidecar_address, "127.9.2.1");
   EXPECT_EQ(plan_.xds_address, "127.9.0.1:15010");
-  for (const auto& wanted : WantedAddresses(plan_)) EXPECT_TRUE(wanted.host.starts_with("127.9.")) << wanted.host;
+  for (const auto& wanted : WantedAddresses(plan_))
+    EXPECT_TRUE(wanted.host.starts_with("127.9.")) << wanted.host;
 }
 
 TEST_F(MeshTest, ServicesCollectTheirVersionsAndGetListenersInOrder) {
@@ -141,9 +143,11 @@ TEST_F(MeshTest, RegistryAndBootstrapAreWhatTheOtherProgramsRead) {
   EXPECT_THAT(service.hosts(), ElementsAre("reviews.default.svc.cluster.local"));
   EXPECT_EQ(service.workload_selector().labels().at("app"), "reviews");
   EXPECT_EQ(service.ports(0).number(), 9080u);
-  const auto workload_entry = api::ParseDocuments(files.at("workload.default.reviews-v2-1.yaml"), "w", &errors);
+  const auto workload_entry =
+      api::ParseDocuments(files.at("workload.default.reviews-v2-1.yaml"), "w", &errors);
   istio::networking::v1alpha3::WorkloadEntry workload;
-  ASSERT_TRUE(workload_entry.at(0).ReadInto(&workload, {}, &errors, "spec")) << api::ToString(errors);
+  ASSERT_TRUE(workload_entry.at(0).ReadInto(&workload, {}, &errors, "spec"))
+      << api::ToString(errors);
   EXPECT_EQ(workload.address(), "127.0.2.4");
   EXPECT_EQ(workload.service_account(), "reviewer");
   EXPECT_EQ(workload.labels().at("version"), "v2");
@@ -158,7 +162,12 @@ TEST_F(MeshTest, RegistryAndBootstrapAreWhatTheOtherProgramsRead) {
   const auto& metadata = bootstrap.node().metadata().fields();
   EXPECT_EQ(metadata.at("APP_ADDRESS").string_value(), "127.0.1.4");
   EXPECT_EQ(metadata.at("OUTBOUND_ADDRESS").string_value(), "127.0.3.4");
-  EXPECT_EQ(metadata.at("SERVICE_LISTENERS").struct_value().fields().at("reviews.default.svc.cluster.local:9080").number_value(), 15102);
+  EXPECT_EQ(metadata.at("SERVICE_LISTENERS")
+                .struct_value()
+                .fields()
+                .at("reviews.default.svc.cluster.local:9080")
+                .number_value(),
+            15102);
   EXPECT_EQ(metadata.at("LABELS").struct_value().fields().at("version").string_value(), "v2");
   EXPECT_EQ(bootstrap.admin().address().socket_address().address(), "127.0.2.4");
   EXPECT_EQ(bootstrap.static_resources().clusters(0).name(), "xds-grpc");
@@ -182,8 +191,10 @@ TEST_F(MeshTest, CommandsAreExpandedAndMissingProgramsAreNamed) {
   const ProgramFinder finder({folder_.string()});
   const auto missing = MakePlan(plan_, "/state", finder, {});
   ASSERT_FALSE(missing.ok());
-  EXPECT_THAT(std::string(missing.status().message()), HasSubstr("there is no program " + (folder_ / "front").string()));
-  EXPECT_THAT(std::string(missing.status().message()), HasSubstr("there is no program \"weft-proxy\""));
+  EXPECT_THAT(std::string(missing.status().message()),
+              HasSubstr("there is no program " + (folder_ / "front").string()));
+  EXPECT_THAT(std::string(missing.status().message()),
+              HasSubstr("there is no program \"weft-proxy\""));
   for (const char* program : {"front", "reviews", "weft-proxy", "weft-controller"}) {
     ASSERT_TRUE(WriteFileAtomically((folder_ / program).string(), "#!/bin/sh\n").ok());
     std::filesystem::permissions(folder_ / program, std::filesystem::perms::owner_all);
@@ -192,8 +203,10 @@ TEST_F(MeshTest, CommandsAreExpandedAndMissingProgramsAreNamed) {
   ASSERT_TRUE(plan.ok()) << plan.status();
   ASSERT_EQ(plan->launches_size(), 9);
   EXPECT_THAT(plan->launches(0).args(), testing::Contains("/state/registry"));
-  EXPECT_THAT(plan->launches(1).args(), ElementsAre((folder_ / "front").string(), "--peer=127.0.2.1:15102"));
-  EXPECT_THAT(plan->launches(2).args(), testing::Contains("/state/proxy/front-v1-1/bootstrap.yaml"));
+  EXPECT_THAT(plan->launches(1).args(),
+              ElementsAre((folder_ / "front").string(), "--peer=127.0.2.1:15102"));
+  EXPECT_THAT(plan->launches(2).args(),
+              testing::Contains("/state/proxy/front-v1-1/bootstrap.yaml"));
   EXPECT_EQ(plan->initial().management_socket(), "/state/mgmt/mgmt.sock");
 }
 
@@ -204,17 +217,33 @@ TEST_F(MeshTest, AnUnknownVariableInACommandIsAMistake) {
 }
 
 TEST_F(MeshTest, MistakesHavePlacesAndSayWhatWouldBeRight) {
-  EXPECT_THAT(ErrorOf(Changed("number: 9080}", "number: 0}")), HasSubstr("mesh.yaml:7:20: workloads[0].ports[0].number: expected a port from 1 to 65535, got 0"));
-  EXPECT_THAT(ErrorOf(Changed("number: 9080}", "number: ten}")), HasSubstr("mesh.yaml:7:20: workloads[0].ports[0].number: expected a number"));
-  EXPECT_THAT(ErrorOf(Changed("replicas: 2", "replicaz: 2")), HasSubstr("replicas"));  // did you mean
-  EXPECT_THAT(ErrorOf(Changed("name: front", "name: Front")), HasSubstr("workloads[0].name: \"Front\""));
-  EXPECT_THAT(ErrorOf(Changed("number: 9080}", "number: 15001}")), HasSubstr("are the sidecar's own"));
-  EXPECT_THAT(ErrorOf(Changed("configDirectory: .", "configDirectory: nowhere")), HasSubstr("there is no folder"));
-  EXPECT_THAT(ErrorOf(Changed("version: v2", "version: v1")), HasSubstr("workloads[2].name: there is another workload \"reviews\" of version \"v1\""));
+  EXPECT_THAT(
+      ErrorOf(Changed("number: 9080}", "number: 0}")),
+      HasSubstr(
+          "mesh.yaml:7:20: workloads[0].ports[0].number: expected a port from 1 to 65535, got 0"));
+  EXPECT_THAT(ErrorOf(Changed("number: 9080}", "number: ten}")),
+              HasSubstr("mesh.yaml:7:20: workloads[0].ports[0].number: expected a number"));
+  EXPECT_THAT(ErrorOf(Changed("replicas: 2", "replicaz: 2")),
+              HasSubstr("replicas"));  // did you mean
+  EXPECT_THAT(ErrorOf(Changed("name: front", "name: Front")),
+              HasSubstr("workloads[0].name: \"Front\""));
+  EXPECT_THAT(ErrorOf(Changed("number: 9080}", "number: 15001}")),
+              HasSubstr("are the sidecar's own"));
+  EXPECT_THAT(ErrorOf(Changed("configDirectory: .", "configDirectory: nowhere")),
+              HasSubstr("there is no folder"));
+  EXPECT_THAT(
+      ErrorOf(Changed("version: v2", "version: v1")),
+      HasSubstr("workloads[2].name: there is another workload \"reviews\" of version \"v1\""));
   EXPECT_THAT(ErrorOf(Changed("replicas: 2", "replicas: 300")), HasSubstr("has room for"));
-  EXPECT_THAT(ErrorOf(Changed("command: [./front, \"--peer=${REVIEWS_HOSTNAME}:$REVIEWS_SERVICE_PORT\"]", "command: []")), HasSubstr("workloads[0].command"));
-  EXPECT_THAT(ErrorOf(Changed("number: 9080}", "number: 9080, protocol: HTP}")), HasSubstr("did you mean HTTP"));
-  EXPECT_THAT(ErrorOf(Changed("name: shop", "name: shop\ncontroller: {xdsAddress: \"10.0.0.1:15010\"}")), HasSubstr("not a loopback address"));
+  EXPECT_THAT(
+      ErrorOf(Changed("command: [./front, \"--peer=${REVIEWS_HOSTNAME}:$REVIEWS_SERVICE_PORT\"]",
+                      "command: []")),
+      HasSubstr("workloads[0].command"));
+  EXPECT_THAT(ErrorOf(Changed("number: 9080}", "number: 9080, protocol: HTP}")),
+              HasSubstr("did you mean HTTP"));
+  EXPECT_THAT(
+      ErrorOf(Changed("name: shop", "name: shop\ncontroller: {xdsAddress: \"10.0.0.1:15010\"}")),
+      HasSubstr("not a loopback address"));
   EXPECT_THAT(ErrorOf(""), HasSubstr("the file is empty"));
   EXPECT_THAT(ErrorOf("name: shop\n"), HasSubstr("configDirectory: expected"));
   EXPECT_THAT(ErrorOf("name: [\n"), HasSubstr("mesh.yaml:"));
@@ -243,9 +272,11 @@ TEST(Addresses, ATakenOneIsNamedWithItsHolder) {
   ASSERT_EQ(listen(fd, 1), 0);
   ASSERT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
   const uint16_t port = ntohs(address.sin_port);
-  const auto taken = TakenAddresses({{"127.0.0.1", port, "the controller (xDS)", "controller.xdsAddress"}});
+  const auto taken =
+      TakenAddresses({{"127.0.0.1", port, "the controller (xDS)", "controller.xdsAddress"}});
   ASSERT_EQ(taken.size(), 1u);
-  EXPECT_THAT(taken[0], HasSubstr("127.0.0.1:" + std::to_string(port) + ", wanted by the controller (xDS), is in use by "));
+  EXPECT_THAT(taken[0], HasSubstr("127.0.0.1:" + std::to_string(port) +
+                                  ", wanted by the controller (xDS), is in use by "));
   EXPECT_THAT(taken[0], HasSubstr("(pid " + std::to_string(getpid()) + ")"));
   EXPECT_THAT(taken[0], HasSubstr("controller.xdsAddress"));
   close(fd);

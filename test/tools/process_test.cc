@@ -1,15 +1,15 @@
 #include "tools/weftctl/process.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 #include <sstream>
-#include <sys/wait.h>
 #include <thread>
-#include <unistd.h>
 
 #include "tools/weftctl/dev/state.h"
 #include "tools/weftctl/dev/supervisor.h"
@@ -47,7 +47,10 @@ class ProcessTest : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
   SpawnSpec Shell(const std::string& script) {
-    return {.args = {"/bin/sh", "-c", script}, .env = {"PATH=/usr/bin:/bin", "WORD=hello"}, .directory = folder_.string(), .log_file = (folder_ / "log").string()};
+    return {.args = {"/bin/sh", "-c", script},
+            .env = {"PATH=/usr/bin:/bin", "WORD=hello"},
+            .directory = folder_.string(),
+            .log_file = (folder_ / "log").string()};
   }
   std::filesystem::path folder_;
 };
@@ -58,19 +61,23 @@ TEST_F(ProcessTest, RunsWithItsOwnEnvironmentFolderAndLog) {
   int status = 0;
   ASSERT_EQ(waitpid(id->pid, &status, 0), id->pid);
   EXPECT_EQ(DescribeExit(status), "exit code 0");
-  EXPECT_EQ(Slurp(folder_ / "log"), "hello\n" + std::filesystem::canonical(folder_).string() + "\noops\n");
+  EXPECT_EQ(Slurp(folder_ / "log"),
+            "hello\n" + std::filesystem::canonical(folder_).string() + "\noops\n");
 }
 
 TEST_F(ProcessTest, SaysWhichStepFailed) {
   SpawnSpec spec = Shell("true");
   spec.args[0] = "/nonexistent/program";
-  EXPECT_THAT(std::string(Spawn(spec).status().message()), HasSubstr("cannot run /nonexistent/program: No such file"));
+  EXPECT_THAT(std::string(Spawn(spec).status().message()),
+              HasSubstr("cannot run /nonexistent/program: No such file"));
   spec = Shell("true");
   spec.directory = "/nonexistent";
-  EXPECT_THAT(std::string(Spawn(spec).status().message()), HasSubstr("cannot enter the folder /nonexistent"));
+  EXPECT_THAT(std::string(Spawn(spec).status().message()),
+              HasSubstr("cannot enter the folder /nonexistent"));
   spec = Shell("true");
   spec.log_file = "/nonexistent/log";
-  EXPECT_THAT(std::string(Spawn(spec).status().message()), HasSubstr("cannot open the log file /nonexistent/log"));
+  EXPECT_THAT(std::string(Spawn(spec).status().message()),
+              HasSubstr("cannot open the log file /nonexistent/log"));
   EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1) << "a failed start left a zombie";
 }
 

@@ -37,12 +37,16 @@ std::string Text(ConfigPart part, const std::string& json, const std::string& fi
 
 TEST(ProxyConfig, ReadsWhatEnvoyAnswers) {
   const std::string clusters = Text(ConfigPart::kCluster, kDump);
-  EXPECT_THAT(clusters, HasSubstr("reviews.default.svc.cluster.local   9080   v1       outbound    EDS"));
+  EXPECT_THAT(clusters,
+              HasSubstr("reviews.default.svc.cluster.local   9080   v1       outbound    EDS"));
   EXPECT_THAT(clusters, HasSubstr("inbound"));
   EXPECT_THAT(clusters, HasSubstr("xds-grpc"));
-  EXPECT_THAT(Text(ConfigPart::kListener, kDump), HasSubstr("127.0.2.1_9080   127.0.2.1   9080   http_connection_manager   inbound|9080||"));
+  EXPECT_THAT(
+      Text(ConfigPart::kListener, kDump),
+      HasSubstr("127.0.2.1_9080   127.0.2.1   9080   http_connection_manager   inbound|9080||"));
   const std::string routes = Text(ConfigPart::kRoute, kDump);
-  EXPECT_THAT(routes, HasSubstr("reviews and 1 more   /*, header end-user   outbound|9080|v2|reviews"));
+  EXPECT_THAT(routes,
+              HasSubstr("reviews and 1 more   /*, header end-user   outbound|9080|v2|reviews"));
   EXPECT_THAT(routes, HasSubstr("a 50, b 50"));
   EXPECT_THAT(routes, Not(HasSubstr("scoped")));
 }
@@ -53,7 +57,9 @@ TEST(ProxyConfig, FilterKeepsWhatHasTheText) {
 }
 
 TEST(ProxyConfig, EndpointsHaveHealthAndRequests) {
-  const std::string endpoints = Text(ConfigPart::kEndpoint, R"({"cluster_statuses": [{"name": "outbound|9080||ratings", "host_statuses": [
+  const std::string endpoints =
+      Text(ConfigPart::kEndpoint,
+           R"({"cluster_statuses": [{"name": "outbound|9080||ratings", "host_statuses": [
     {"address": {"socket_address": {"address": "127.0.2.6", "port_value": 9080}}, "weight": 2,
      "health_status": {"eds_health_status": "HEALTHY"}, "stats": [{"name": "rq_total", "type": "COUNTER", "value": "12"}]},
     {"address": {"socket_address": {"address": "127.0.2.7", "port_value": 9080}}, "health_status": {"failed_active_health_check": true}}]}]})");
@@ -63,10 +69,15 @@ TEST(ProxyConfig, EndpointsHaveHealthAndRequests) {
 
 TEST(ProxyConfig, WhatIsNoAdminAnswerIsAnError) {
   for (const char* text : {"", "<html>", "[]", "{\"a\": 1}", "{\"configs\"", "null"}) {
-    EXPECT_THAT(Text(ConfigPart::kRoute, text), HasSubstr("error: the answer is not that of a proxy's admin port")) << text;
+    EXPECT_THAT(Text(ConfigPart::kRoute, text),
+                HasSubstr("error: the answer is not that of a proxy's admin port"))
+        << text;
   }
-  EXPECT_THAT(Text(ConfigPart::kRoute, R"({"configs": [1, null, {"@type": 3}, {"@type": "x.RoutesConfigDump", "dynamic_route_configs": {}}]})"),
-              Not(HasSubstr("error")));
+  EXPECT_THAT(
+      Text(
+          ConfigPart::kRoute,
+          R"({"configs": [1, null, {"@type": 3}, {"@type": "x.RoutesConfigDump", "dynamic_route_configs": {}}]})"),
+      Not(HasSubstr("error")));
 }
 
 TEST(Table, AlignsByWhatIsSeen) {

@@ -2,6 +2,7 @@
 
 // For tests that run the real binaries.
 
+#include <sys/wait.h>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -9,13 +10,12 @@
 #include <fstream>
 #include <sstream>
 #include <string>
-#include <sys/wait.h>
 #include <thread>
 
 namespace weft::test {
 
-// Path of a binary of this repository ("tools/weftctl/weftctl"): in the runfiles of `bazel test`, or beside this test in
-// bazel-bin when it is run by hand.
+// Path of a binary of this repository ("tools/weftctl/weftctl"): in the runfiles of `bazel test`,
+// or beside this test in bazel-bin when it is run by hand.
 inline std::string BinaryPath(const std::string& name) {
   const char* runfiles = std::getenv("TEST_SRCDIR");
   const char* workspace = std::getenv("TEST_WORKSPACE");
@@ -37,7 +37,8 @@ inline RunResult Shell(const std::string& command) {
   RunResult out;
   FILE* pipe = popen(("( " + command + " ) 2>&1 </dev/null").c_str(), "r");
   char buffer[4096];
-  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) out.output.append(buffer, n);
+  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;)
+    out.output.append(buffer, n);
   const int status = pclose(pipe);
   out.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return out;

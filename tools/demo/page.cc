@@ -5,7 +5,8 @@
 namespace weft::demo {
 namespace {
 
-// Cream paper, ink, and a band of woven threads: two sets of stripes that cross. No picture, script or font is fetched.
+// Cream paper, ink, and a band of woven threads: two sets of stripes that cross. No picture, script
+// or font is fetched.
 constexpr std::string_view kStyle = R"css(
 :root { --ink: #22262b; --soft: #6a7078; --paper: #faf7f1; --card: #ffffff; --line: #e7e1d5; --thread: #b3402a; --warp: #2f5d62; }
 * { box-sizing: border-box; }
@@ -46,8 +47,9 @@ a { color: var(--thread); }
 )css";
 
 std::string Frame(std::string_view title, const std::string& body) {
-  std::string out = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>";
+  std::string out =
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>";
   out += Escape(title);
   out += "</title>\n<style>";
   out += kStyle;
@@ -60,26 +62,34 @@ std::string Frame(std::string_view title, const std::string& body) {
 std::string Navigation(const std::string& user) {
   std::string out = "<nav><b>Selvedge Books</b>";
   if (user.empty()) {
-    out += "<form method=\"post\" action=\"/login\"><input name=\"username\" placeholder=\"your name\" aria-label=\"Name\" "
-           "required><input name=\"passwd\" type=\"password\" placeholder=\"any password\" aria-label=\"Password\">"
-           "<button>Sign in</button></form>";
+    out +=
+        "<form method=\"post\" action=\"/login\"><input name=\"username\" placeholder=\"your "
+        "name\" aria-label=\"Name\" "
+        "required><input name=\"passwd\" type=\"password\" placeholder=\"any password\" "
+        "aria-label=\"Password\">"
+        "<button>Sign in</button></form>";
   } else {
-    out += "<span>signed in as <strong>" + Escape(user) + "</strong></span><a class=\"button\" href=\"/logout\">Sign out</a>";
+    out += "<span>signed in as <strong>" + Escape(user) +
+           "</strong></span><a class=\"button\" href=\"/logout\">Sign out</a>";
   }
   return out + "</nav>\n";
 }
 
 std::string Stars(const PageModel::Row& row) {
-  if (!row.stars) return row.rating_error.empty() ? "" : " <em>" + Escape(row.rating_error) + "</em>";
+  if (!row.stars)
+    return row.rating_error.empty() ? "" : " <em>" + Escape(row.rating_error) + "</em>";
   const int full = std::max(0, std::min(5, *row.stars));
-  std::string out = "<span class=\"stars " + Escape(row.color) + "\" title=\"" + std::to_string(full) + " of 5\">";
+  std::string out = "<span class=\"stars " + Escape(row.color) + "\" title=\"" +
+                    std::to_string(full) + " of 5\">";
   for (int i = 0; i < full; ++i) out += "&#9733;";
   out += "<span class=\"off\">";
   for (int i = full; i < 5; ++i) out += "&#9733;";
   return out + "</span></span>";
 }
 
-std::string Trouble(const std::string& message) { return "<p class=\"trouble\">" + Escape(message) + "</p>\n"; }
+std::string Trouble(const std::string& message) {
+  return "<p class=\"trouble\">" + Escape(message) + "</p>\n";
+}
 
 }  // namespace
 
@@ -88,12 +98,23 @@ std::string Escape(std::string_view text) {
   out.reserve(text.size());
   for (char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -102,14 +123,17 @@ std::string Escape(std::string_view text) {
 std::string RenderProductPage(const PageModel& model) {
   const Book& book = *model.book;
   std::string out = Navigation(model.user);
-  out += "<section class=\"hero\"><div class=\"cover\"><strong>" + Escape(book.title) + "</strong><span>" + Escape(book.author) +
-         "</span></div><div><h1>" + Escape(book.title) + "</h1><p class=\"by\">by " + Escape(book.author) + "</p><p>" +
-         Escape(book.blurb) + "</p></div></section>\n<section class=\"cols\">\n<div class=\"card\" id=\"details\"><h2>Details</h2>\n";
+  out += "<section class=\"hero\"><div class=\"cover\"><strong>" + Escape(book.title) +
+         "</strong><span>" + Escape(book.author) + "</span></div><div><h1>" + Escape(book.title) +
+         "</h1><p class=\"by\">by " + Escape(book.author) + "</p><p>" + Escape(book.blurb) +
+         "</p></div></section>\n<section class=\"cols\">\n<div class=\"card\" "
+         "id=\"details\"><h2>Details</h2>\n";
   if (!model.details_error.empty()) {
     out += Trouble(model.details_error);
   } else {
     out += "<dl>";
-    for (const auto& [label, text] : model.details) out += "<dt>" + Escape(label) + "</dt><dd>" + Escape(text) + "</dd>";
+    for (const auto& [label, text] : model.details)
+      out += "<dt>" + Escape(label) + "</dt><dd>" + Escape(text) + "</dd>";
     out += "</dl>\n";
   }
   out += "</div>\n<div class=\"card\" id=\"reviews\"><h2>What readers say</h2>\n";
@@ -117,23 +141,31 @@ std::string RenderProductPage(const PageModel& model) {
     out += Trouble(model.reviews_error);
   } else {
     for (const auto& row : model.reviews) {
-      out += "<blockquote><p>" + Escape(row.text) + "</p><cite>" + Escape(row.reviewer) + "</cite>" + Stars(row) + "</blockquote>\n";
+      out += "<blockquote><p>" + Escape(row.text) + "</p><cite>" + Escape(row.reviewer) +
+             "</cite>" + Stars(row) + "</blockquote>\n";
     }
-    out += "<div class=\"served\">reviews " + Escape(model.reviews_version) + ", served by " + Escape(model.reviews_pod) + "</div>\n";
+    out += "<div class=\"served\">reviews " + Escape(model.reviews_version) + ", served by " +
+           Escape(model.reviews_pod) + "</div>\n";
   }
-  out += "</div>\n</section>\n<footer>Reload the page and watch which version of <em>reviews</em> answers. "
-         "The JSON behind it: <a href=\"/api/v1/products\">/api/v1/products</a></footer>\n";
+  out +=
+      "</div>\n</section>\n<footer>Reload the page and watch which version of <em>reviews</em> "
+      "answers. "
+      "The JSON behind it: <a href=\"/api/v1/products\">/api/v1/products</a></footer>\n";
   return Frame(std::string(book.title) + " - Selvedge Books", out);
 }
 
 std::string RenderIndex() {
-  return Frame("Selvedge Books",
-               Navigation("") +
-                   "<section style=\"padding: 30px 0 60px; max-width: 640px\"><h1>A small bookshop in a mesh</h1>"
-                   "<p>Four programs make the page behind the button: <em>productpage</em> asks <em>details</em> and "
-                   "<em>reviews</em>, and some versions of reviews ask <em>ratings</em>. None of them knows that a proxy stands "
-                   "beside it. Change a routing file, reload, and see other stars.</p>"
-                   "<p><a class=\"button\" href=\"/productpage\">Open the product page</a></p></section>\n");
+  return Frame(
+      "Selvedge Books",
+      Navigation("") +
+          "<section style=\"padding: 30px 0 60px; max-width: 640px\"><h1>A small bookshop in a "
+          "mesh</h1>"
+          "<p>Four programs make the page behind the button: <em>productpage</em> asks "
+          "<em>details</em> and "
+          "<em>reviews</em>, and some versions of reviews ask <em>ratings</em>. None of them knows "
+          "that a proxy stands "
+          "beside it. Change a routing file, reload, and see other stars.</p>"
+          "<p><a class=\"button\" href=\"/productpage\">Open the product page</a></p></section>\n");
 }
 
 }  // namespace weft::demo

@@ -12,7 +12,7 @@ namespace weft::demo {
 // What a page shows; a part that could not be had has a message in its place.
 struct PageModel {
   const Book* book;
-  std::string user;  // Empty: nobody is signed in.
+  std::string user;                                          // Empty: nobody is signed in.
   std::vector<std::pair<std::string, std::string>> details;  // Label and text, in order.
   std::string details_error;
   struct Row {

@@ -9,11 +9,15 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kPatience(3000);
-constexpr const char* kReviewsTrouble = "Sorry, product reviews are currently unavailable for this book.";
-constexpr const char* kDetailsTrouble = "Sorry, product details are currently unavailable for this book.";
-constexpr const char* kRatingsTrouble = "Sorry, product ratings are currently unavailable for this book.";
+constexpr const char* kReviewsTrouble =
+    "Sorry, product reviews are currently unavailable for this book.";
+constexpr const char* kDetailsTrouble =
+    "Sorry, product details are currently unavailable for this book.";
+constexpr const char* kRatingsTrouble =
+    "Sorry, product ratings are currently unavailable for this book.";
 
-// What may stand in a header and in a cookie: visible ASCII. Anything else is dropped, so that a name can't smuggle a line.
+// What may stand in a header and in a cookie: visible ASCII. Anything else is dropped, so that a
+// name can't smuggle a line.
 std::string SafeName(const std::string& name) {
   std::string out;
   for (char c : name.substr(0, 64)) {
@@ -22,14 +26,16 @@ std::string SafeName(const std::string& name) {
   return out;
 }
 
-// The user that signed in, by the cookie `user`; else the request's own `end-user` header, for people with curl.
+// The user that signed in, by the cookie `user`; else the request's own `end-user` header, for
+// people with curl.
 std::string UserOf(const httplib::Request& request) {
   const std::string cookies = request.get_header_value("cookie");
   for (size_t at = 0; at < cookies.size();) {
     size_t end = cookies.find(';', at);
     if (end == std::string::npos) end = cookies.size();
     const size_t start = cookies.find_first_not_of(' ', at);
-    if (start < end && cookies.compare(start, 5, "user=") == 0) return SafeName(cookies.substr(start + 5, end - start - 5));
+    if (start < end && cookies.compare(start, 5, "user=") == 0)
+      return SafeName(cookies.substr(start + 5, end - start - 5));
     at = end + 1;
   }
   return SafeName(request.get_header_value("end-user"));
@@ -55,13 +61,16 @@ class ProductPage {
   void AddTo(httplib::Server* server) {
     using Req = const httplib::Request&;
     using Res = httplib::Response&;
-    const auto index = [](Req, Res response) { response.set_content(RenderIndex(), "text/html; charset=utf-8"); };
+    const auto index = [](Req, Res response) {
+      response.set_content(RenderIndex(), "text/html; charset=utf-8");
+    };
     server->Get("/", index);
     server->Get("/index.html", index);
     server->Get("/productpage", [this](Req request, Res response) { Page(request, &response); });
     server->Post("/login", [](Req request, Res response) {
       const std::string user = SafeName(request.get_param_value("username"));
-      if (!user.empty()) response.set_header("Set-Cookie", "user=" + user + "; Path=/; HttpOnly; SameSite=Lax");
+      if (!user.empty())
+        response.set_header("Set-Cookie", "user=" + user + "; Path=/; HttpOnly; SameSite=Lax");
       response.set_redirect("/productpage");
     });
     server->Get("/logout", [](Req, Res response) {
@@ -88,14 +97,15 @@ class ProductPage {
       rapidjson::Value item(rapidjson::kObjectType);
       item.AddMember("id", book.id, memory);
       item.AddMember("title", rapidjson::StringRef(book.title), memory);
-      item.AddMember("descriptionHtml", rapidjson::Value(Escape(book.blurb).c_str(), memory), memory);
+      item.AddMember("descriptionHtml", rapidjson::Value(Escape(book.blurb).c_str(), memory),
+                     memory);
       out.PushBack(item, memory);
     }
     SendJson(response, out);
   }
 
-  static void Relay(Peer* peer, const std::string& path, const httplib::Request& request, int retries, const char* trouble,
-                    httplib::Response* response) {
+  static void Relay(Peer* peer, const std::string& path, const httplib::Request& request,
+                    int retries, const char* trouble, httplib::Response* response) {
     const std::string id = request.matches[1].str();
     if (FindBook(id) == nullptr) return SendError(response, 404, "no book has the id " + id);
     const Answer answer = peer->Get(path + id, HeadersFor(request), kPatience, retries);
@@ -107,7 +117,8 @@ class ProductPage {
   void Page(const httplib::Request& request, httplib::Response* response) {
     PageModel model;
     model.book = FindBook(request.has_param("id") ? request.get_param_value("id") : "0");
-    if (model.book == nullptr) return SendError(response, 404, "no such book; try /productpage?id=0");
+    if (model.book == nullptr)
+      return SendError(response, 404, "no such book; try /productpage?id=0");
     model.user = UserOf(request);
     const httplib::Headers headers = HeadersFor(request);
     const std::string id = std::to_string(model.book->id);
@@ -127,8 +138,9 @@ class ProductPage {
       return;
     }
     static constexpr std::pair<const char*, const char*> kRows[] = {
-        {"type", "Binding"}, {"pages", "Pages"}, {"publisher", "Publisher"}, {"year", "Year"},
-        {"language", "Language"}, {"ISBN-10", "ISBN-10"}, {"ISBN-13", "ISBN-13"}};
+        {"type", "Binding"},   {"pages", "Pages"},       {"publisher", "Publisher"},
+        {"year", "Year"},      {"language", "Language"}, {"ISBN-10", "ISBN-10"},
+        {"ISBN-13", "ISBN-13"}};
     for (const auto& [key, label] : kRows) {
       if (in.HasMember(key)) model->details.emplace_back(label, TextOf(in[key]));
     }
@@ -137,7 +149,8 @@ class ProductPage {
   static void ReadReviews(const Answer& answer, PageModel* model) {
     rapidjson::Document in;
     if (answer.ok()) in.Parse(answer.body.c_str(), answer.body.size());
-    if (!answer.ok() || in.HasParseError() || !in.IsObject() || !in.HasMember("reviews") || !in["reviews"].IsArray()) {
+    if (!answer.ok() || in.HasParseError() || !in.IsObject() || !in.HasMember("reviews") ||
+        !in["reviews"].IsArray()) {
       model->reviews_error = kReviewsTrouble;
       std::fprintf(stderr, "reviews: status %d %s\n", answer.status, answer.error.c_str());
       return;
@@ -151,7 +164,8 @@ class ProductPage {
       if (item.HasMember("text")) row.text = TextOf(item["text"]);
       if (item.HasMember("rating") && item["rating"].IsObject()) {
         const auto& rating = item["rating"];
-        if (rating.HasMember("stars") && rating["stars"].IsInt()) row.stars = rating["stars"].GetInt();
+        if (rating.HasMember("stars") && rating["stars"].IsInt())
+          row.stars = rating["stars"].GetInt();
         if (rating.HasMember("color")) row.color = TextOf(rating["color"]);
         if (rating.HasMember("error")) row.rating_error = TextOf(rating["error"]);
       }
@@ -164,7 +178,8 @@ class ProductPage {
 
 }  // namespace
 
-// productpage: the shop's face. Asks details and reviews, and shows what it got; a part that failed does not take the page.
+// productpage: the shop's face. Asks details and reviews, and shows what it got; a part that failed
+// does not take the page.
 int RunProductPage() {
   ProductPage page;
   return Serve("Product page", [&](httplib::Server* server) { page.AddTo(server); });

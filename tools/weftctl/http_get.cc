@@ -11,16 +11,20 @@
 
 namespace weft::cli {
 
-absl::StatusOr<HttpReply> HttpGet(const std::string& address, const std::string& path, std::chrono::milliseconds timeout) {
+absl::StatusOr<HttpReply> HttpGet(const std::string& address, const std::string& path,
+                                  std::chrono::milliseconds timeout) {
   const auto parsed = api::ParseHostPort(address);
-  if (!parsed) return absl::InvalidArgumentError(absl::StrCat("expected HOST:PORT, as in 127.0.2.1:15000, got \"", address, "\""));
+  if (!parsed)
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected HOST:PORT, as in 127.0.2.1:15000, got \"", address, "\""));
   httplib::Client client(parsed->host, parsed->port);
   client.set_connection_timeout(timeout);
   client.set_read_timeout(timeout);
   client.set_write_timeout(timeout);
   const auto result = client.Get(path);
   if (!result) {
-    return absl::UnavailableError(absl::StrCat("http://", address, path, " does not answer: ", httplib::to_string(result.error())));
+    return absl::UnavailableError(absl::StrCat(
+        "http://", address, path, " does not answer: ", httplib::to_string(result.error())));
   }
   return HttpReply{result->status, result->body};
 }

@@ -16,7 +16,8 @@ struct ControllerChoice {
 
 struct FileOptions {
   ControllerChoice controller;
-  std::vector<std::string> files;  // "-" is standard input; a folder is all its *.yaml, *.yml and *.json.
+  std::vector<std::string>
+      files;  // "-" is standard input; a folder is all its *.yaml, *.yml and *.json.
   std::string ns = "default";
   bool dry_run = false;
   std::string owner_file;

@@ -1,15 +1,15 @@
 #include "tools/weftctl/process.h"
 
-#include <cerrno>
-#include <csignal>
-#include <cstdio>
-#include <cstring>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <thread>
 #include <unistd.h>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <thread>
 
 extern "C" {  // glibc 2.36's header has no such guard of its own.
 #include <sys/pidfd.h>
@@ -34,21 +34,26 @@ std::optional<Stat> ReadStat(pid_t pid) {
   const size_t size = std::fread(buffer, 1, sizeof(buffer) - 1, file);
   std::fclose(file);
   buffer[size] = '\0';
-  // The second field is the name in parentheses, and may contain anything: count from the last parenthesis.
+  // The second field is the name in parentheses, and may contain anything: count from the last
+  // parenthesis.
   const char* rest = std::strrchr(buffer, ')');
   Stat out;
   unsigned long long start = 0;
-  if (rest == nullptr || std::sscanf(rest + 1,
-                                     " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
-                                     &out.state, &start) != 2) {
+  if (rest == nullptr ||
+      std::sscanf(
+          rest + 1,
+          " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
+          &out.state, &start) != 2) {
     return std::nullopt;
   }
   out.start_time = start;
   return out;
 }
 
-// What the child does between fork and exec; only calls that are safe there. Reports the step that failed through `report`.
-[[noreturn]] void BecomeProgram(const SpawnSpec& spec, char** args, char** env, pid_t parent, int report) {
+// What the child does between fork and exec; only calls that are safe there. Reports the step that
+// failed through `report`.
+[[noreturn]] void BecomeProgram(const SpawnSpec& spec, char** args, char** env, pid_t parent,
+                                int report) {
   const auto fail = [&](char step) {
     const int error = errno;
     char message[1 + sizeof(error)];
@@ -105,8 +110,10 @@ bool Signal(const ProcessId& id, int signal, bool group) {
   const bool same = IsAlive(id);
   if (same) {
     // A group that the process leads keeps its number while the process exists.
-    if (group && getpgid(id.pid) == id.pid) kill(-id.pid, signal);
-    else pidfd_send_signal(fd, signal, nullptr, 0);
+    if (group && getpgid(id.pid) == id.pid)
+      kill(-id.pid, signal);
+    else
+      pidfd_send_signal(fd, signal, nullptr, 0);
   }
   close(fd);
   return same;

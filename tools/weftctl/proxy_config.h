@@ -1,7 +1,7 @@
 #pragma once
 
-// weftctl proxy-config: what a proxy runs with, from its own admin port. Reads Envoy's /config_dump, so that it shows a
-// real Envoy as well.
+// weftctl proxy-config: what a proxy runs with, from its own admin port. Reads Envoy's
+// /config_dump, so that it shows a real Envoy as well.
 
 #include <string>
 
@@ -21,8 +21,9 @@ struct ProxyConfigOptions {
 };
 int ProxyConfig(ConfigPart part, const ProxyConfigOptions& options);
 
-// The table for the texts that an admin port answered with: /config_dump?include_eds, and for endpoints
-// /clusters?format=json. Pure. An error when the text is not what such a port answers.
-absl::StatusOr<Table> ConfigTable(ConfigPart part, const std::string& json, const std::string& filter);
+// The table for the texts that an admin port answered with: /config_dump?include_eds, and for
+// endpoints /clusters?format=json. Pure. An error when the text is not what such a port answers.
+absl::StatusOr<Table> ConfigTable(ConfigPart part, const std::string& json,
+                                  const std::string& filter);
 
 }  // namespace weft::cli

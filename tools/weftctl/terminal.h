@@ -15,21 +15,24 @@ enum class Format { kTable, kJson, kYaml };
 
 enum class Color { kNone, kBold, kDim, kRed, kGreen, kYellow };
 
-// Whether to colour what goes to `stream`: a terminal that can, and no NO_COLOR (https://no-color.org).
+// Whether to colour what goes to `stream`: a terminal that can, and no NO_COLOR
+// (https://no-color.org).
 bool ColorsOn(FILE* stream);
 // `text` in `color` when `on`.
 std::string Paint(Color color, std::string_view text, bool on);
 
-// Columns of text, padded with spaces. Debian 12 has no table library for C++ (libfort and tabulate came later), and this
-// is all that is needed.
-// Owner: the command that prints. Thread: any one. Destroyed when: printed.
+// Columns of text, padded with spaces. Debian 12 has no table library for C++ (libfort and tabulate
+// came later), and this is all that is needed. Owner: the command that prints. Thread: any one.
+// Destroyed when: printed.
 class Table {
  public:
   explicit Table(std::vector<std::string> header) : header_(std::move(header)) {}
 
   struct Cell {
-    Cell(std::string cell_text, Color cell_color = Color::kNone) : text(std::move(cell_text)), color(cell_color) {}
-    Cell(const char* cell_text, Color cell_color = Color::kNone) : text(cell_text), color(cell_color) {}
+    Cell(std::string cell_text, Color cell_color = Color::kNone)
+        : text(std::move(cell_text)), color(cell_color) {}
+    Cell(const char* cell_text, Color cell_color = Color::kNone)
+        : text(cell_text), color(cell_color) {}
     std::string text;
     Color color;
   };
@@ -43,7 +46,8 @@ class Table {
   std::vector<std::vector<Cell>> rows_;
 };
 
-// "error: WHAT" and the advice on lines of their own, to standard error. Returns 1, for `return Fail(...)`.
+// "error: WHAT" and the advice on lines of their own, to standard error. Returns 1, for `return
+// Fail(...)`.
 int Fail(std::string_view what, std::string_view advice = "");
 int Fail(const absl::Status& status, std::string_view advice = "");
 void Warn(std::string_view what);

@@ -19,7 +19,8 @@ struct WantedAddress {
 // Everything that a mesh is going to listen on.
 std::vector<WantedAddress> WantedAddresses(const MeshPlan& plan);
 
-// One line for each that can't be had: "127.0.0.1:15010, wanted by the controller (xDS), is in use by weft-controller (pid 12)".
+// One line for each that can't be had: "127.0.0.1:15010, wanted by the controller (xDS), is in use
+// by weft-controller (pid 12)".
 std::vector<std::string> TakenAddresses(const std::vector<WantedAddress>& wanted);
 
 }  // namespace weft::cli

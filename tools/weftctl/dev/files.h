@@ -1,6 +1,7 @@
 #pragma once
 
-// Texts that `weftctl dev up` writes: the registry that the controller reads, and a bootstrap a sidecar.
+// Texts that `weftctl dev up` writes: the registry that the controller reads, and a bootstrap a
+// sidecar.
 
 #include <map>
 #include <string>
@@ -10,10 +11,12 @@
 
 namespace weft::cli {
 
-// File name (below <state>/registry) to text: one ServiceEntry a service, one WorkloadEntry a replica.
+// File name (below <state>/registry) to text: one ServiceEntry a service, one WorkloadEntry a
+// replica.
 std::map<std::string, std::string> RegistryFiles(const MeshPlan& plan);
 
-// Envoy v3 bootstrap in YAML: who the proxy is, where the controller is; everything else comes by delta ADS.
+// Envoy v3 bootstrap in YAML: who the proxy is, where the controller is; everything else comes by
+// delta ADS.
 std::string BootstrapYaml(const MeshPlan& plan, const Instance& instance);
 
 // Writes beside `path`, then renames: a reader sees the old text or the new one. Mode 0600.

@@ -1,8 +1,8 @@
 #include "tools/weftctl/dev/launch.h"
 
+#include <unistd.h>
 #include <algorithm>
 #include <filesystem>
-#include <unistd.h>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -50,33 +50,41 @@ ProgramFinder::ProgramFinder(std::vector<std::string> folders) : folders_(std::m
   }
 }
 
-std::optional<std::string> ProgramFinder::Find(const std::string& name, const std::string& directory) const {
+std::optional<std::string> ProgramFinder::Find(const std::string& name,
+                                               const std::string& directory) const {
   if (name.find('/') != std::string::npos) {
     const fs::path path = (fs::path(directory) / name).lexically_normal();
     return IsProgram(path) ? std::optional(path.string()) : std::nullopt;
   }
   std::vector<std::string> folders = folders_;
   const char* path = getenv("PATH");
-  for (const auto folder : absl::StrSplit(path == nullptr ? "/usr/bin:/bin" : path, ':', absl::SkipEmpty())) folders.emplace_back(folder);
+  for (const auto folder :
+       absl::StrSplit(path == nullptr ? "/usr/bin:/bin" : path, ':', absl::SkipEmpty()))
+    folders.emplace_back(folder);
   for (const auto& folder : folders) {
-    if (IsProgram(fs::path(folder) / name)) return fs::absolute(fs::path(folder) / name).lexically_normal().string();
+    if (IsProgram(fs::path(folder) / name))
+      return fs::absolute(fs::path(folder) / name).lexically_normal().string();
   }
   return std::nullopt;
 }
 
-std::string ProgramFinder::Places() const { return absl::StrCat(absl::StrJoin(folders_, ", "), folders_.empty() ? "PATH" : " and PATH"); }
+std::string ProgramFinder::Places() const {
+  return absl::StrCat(absl::StrJoin(folders_, ", "), folders_.empty() ? "PATH" : " and PATH");
+}
 
 std::map<std::string, std::string> OwnEnvironment() {
   std::map<std::string, std::string> out;
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view text(*variable);
-    if (const size_t equals = text.find('='); equals != std::string_view::npos) out.emplace(text.substr(0, equals), text.substr(equals + 1));
+    if (const size_t equals = text.find('='); equals != std::string_view::npos)
+      out.emplace(text.substr(0, equals), text.substr(equals + 1));
   }
   return out;
 }
 
-std::map<std::string, std::string> ProgramEnvironment(const MeshPlan& plan, const Instance& instance,
-                                                      const std::map<std::string, std::string>& base) {
+std::map<std::string, std::string> ProgramEnvironment(
+    const MeshPlan& plan, const Instance& instance,
+    const std::map<std::string, std::string>& base) {
   std::map<std::string, std::string> env = base;
   env["BIND_ADDRESS"] = instance.program_address;
   env["PORT"] = instance.ports.empty() ? "" : absl::StrCat(instance.ports[0].number);
@@ -93,7 +101,8 @@ std::map<std::string, std::string> ProgramEnvironment(const MeshPlan& plan, cons
       const std::string prefix = VariableName(service.name);
       env[prefix + "_HOSTNAME"] = env[prefix + "_SERVICE_HOST"] = instance.sidecar_address;
       for (const PortPlan& port : service.ports) {
-        const std::string number = absl::StrCat(listeners.at(api::HostPort(service.host, port.number)));
+        const std::string number =
+            absl::StrCat(listeners.at(api::HostPort(service.host, port.number)));
         if (&port == &service.ports[0]) env[prefix + "_SERVICE_PORT"] = number;
         env[absl::StrCat(prefix, "_SERVICE_PORT_", VariableName(port.name))] = number;
       }
@@ -101,7 +110,8 @@ std::map<std::string, std::string> ProgramEnvironment(const MeshPlan& plan, cons
   }
   env["http_proxy"] = absl::StrCat("http://", instance.sidecar_address, ":", kHttpProxyPort);
   // The addresses above are the sidecar itself, not to be asked for by way of its proxy port.
-  env["no_proxy"] = absl::StrCat(instance.sidecar_address, ",", instance.program_address, ",localhost,127.0.0.0/8");
+  env["no_proxy"] = absl::StrCat(instance.sidecar_address, ",", instance.program_address,
+                                 ",localhost,127.0.0.0/8");
   for (const auto& [name, value] : instance.env) {
     std::string unknown;
     env[name] = Expand(value, env, &unknown);
@@ -109,16 +119,20 @@ std::map<std::string, std::string> ProgramEnvironment(const MeshPlan& plan, cons
   return env;
 }
 
-absl::StatusOr<Plan> MakePlan(const MeshPlan& plan, const std::string& state_directory, const ProgramFinder& finder,
+absl::StatusOr<Plan> MakePlan(const MeshPlan& plan, const std::string& state_directory,
+                              const ProgramFinder& finder,
                               const std::map<std::string, std::string>& environment) {
   Plan out;
   std::vector<std::string> wrong;
-  const auto program = [&](const std::string& name, const std::string& directory, const std::string& who) {
+  const auto program = [&](const std::string& name, const std::string& directory,
+                           const std::string& who) {
     const auto path = finder.Find(name, directory);
     if (!path) {
-      wrong.push_back(name.find('/') != std::string::npos
-                          ? absl::StrCat(who, ": there is no program ", (fs::path(directory) / name).lexically_normal().string())
-                          : absl::StrCat(who, ": there is no program \"", name, "\" in ", finder.Places()));
+      wrong.push_back(
+          name.find('/') != std::string::npos
+              ? absl::StrCat(who, ": there is no program ",
+                             (fs::path(directory) / name).lexically_normal().string())
+              : absl::StrCat(who, ": there is no program \"", name, "\" in ", finder.Places()));
     }
     return path.value_or("");
   };
@@ -141,10 +155,12 @@ absl::StatusOr<Plan> MakePlan(const MeshPlan& plan, const std::string& state_dir
   controller->set_log_file(state_directory + "/logs/controller.log");
   controller->set_directory(state_directory);
   for (const std::string& arg :
-       {program("weft-controller", "", "the controller"), std::string("--config"), state_directory + "/registry", std::string("--config"),
-        plan.config_directory, std::string("--xds-address"), plan.xds_address, std::string("--admin-address"),
-        plan.controller_admin_address, std::string("--mgmt-socket"), state.management_socket(), std::string("--trust-domain"),
-        plan.trust_domain, std::string("--log-level"), plan.controller.log_level().empty() ? "info" : plan.controller.log_level()}) {
+       {program("weft-controller", "", "the controller"), std::string("--config"),
+        state_directory + "/registry", std::string("--config"), plan.config_directory,
+        std::string("--xds-address"), plan.xds_address, std::string("--admin-address"),
+        plan.controller_admin_address, std::string("--mgmt-socket"), state.management_socket(),
+        std::string("--trust-domain"), plan.trust_domain, std::string("--log-level"),
+        plan.controller.log_level().empty() ? "info" : plan.controller.log_level()}) {
     controller->add_args(arg);
   }
   for (const auto& arg : plan.controller.extra_args()) controller->add_args(arg);
@@ -177,10 +193,12 @@ absl::StatusOr<Plan> MakePlan(const MeshPlan& plan, const std::string& state_dir
       std::string unknown;
       launch->add_args(Expand(arg, env, &unknown));
       if (!unknown.empty()) {
-        wrong.push_back(absl::StrCat("the command of ", instance.name, ": there is no variable ", unknown, " in \"", arg, "\" (a dollar sign is $$)"));
+        wrong.push_back(absl::StrCat("the command of ", instance.name, ": there is no variable ",
+                                     unknown, " in \"", arg, "\" (a dollar sign is $$)"));
       }
     }
-    launch->set_args(0, program(launch->args(0), instance.directory, "the command of " + instance.name));
+    launch->set_args(
+        0, program(launch->args(0), instance.directory, "the command of " + instance.name));
     SetEnvironment(env, launch);
 
     Launch* sidecar = out.add_launches();
@@ -190,8 +208,9 @@ absl::StatusOr<Plan> MakePlan(const MeshPlan& plan, const std::string& state_dir
     sidecar->set_directory(absl::StrCat(state_directory, "/proxy/", instance.name));
     sidecar->set_log_file(absl::StrCat(state_directory, "/logs/", instance.name, ".sidecar.log"));
     for (const std::string& arg :
-         {proxy, std::string("-c"), sidecar->directory() + "/bootstrap.yaml", std::string("--concurrency"),
-          absl::StrCat(std::max(1u, plan.sidecar.concurrency())), std::string("--log-level"),
+         {proxy, std::string("-c"), sidecar->directory() + "/bootstrap.yaml",
+          std::string("--concurrency"), absl::StrCat(std::max(1u, plan.sidecar.concurrency())),
+          std::string("--log-level"),
           plan.sidecar.log_level().empty() ? "info" : plan.sidecar.log_level()}) {
       sidecar->add_args(arg);
     }

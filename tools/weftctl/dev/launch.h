@@ -13,8 +13,9 @@
 
 namespace weft::cli {
 
-// Finds a program: a name with a slash is a path (relative to `directory`); others are looked for in the folders, then PATH.
-// Folders: those of --bin, the one of weftctl, and where Bazel puts the mesh's programs beside it.
+// Finds a program: a name with a slash is a path (relative to `directory`); others are looked for
+// in the folders, then PATH. Folders: those of --bin, the one of weftctl, and where Bazel puts the
+// mesh's programs beside it.
 class ProgramFinder {
  public:
   explicit ProgramFinder(std::vector<std::string> folders);
@@ -30,13 +31,17 @@ class ProgramFinder {
 // NAME -> value of this process's environment.
 std::map<std::string, std::string> OwnEnvironment();
 
-// The environment of a replica's program: `base`, what the mesh offers it (BIND_ADDRESS, PORT, <SERVICE>_HOSTNAME,
-// <SERVICE>_SERVICE_PORT, http_proxy, ...), and what the mesh file says, which wins.
-std::map<std::string, std::string> ProgramEnvironment(const MeshPlan& plan, const Instance& instance,
-                                                      const std::map<std::string, std::string>& base);
+// The environment of a replica's program: `base`, what the mesh offers it (BIND_ADDRESS, PORT,
+// <SERVICE>_HOSTNAME, <SERVICE>_SERVICE_PORT, http_proxy, ...), and what the mesh file says, which
+// wins.
+std::map<std::string, std::string> ProgramEnvironment(
+    const MeshPlan& plan, const Instance& instance, const std::map<std::string, std::string>& base);
 
-// The whole plan; `state_directory` is absolute. Errors (one a line): programs that are not there, unknown variables.
-absl::StatusOr<weft::dev::v1::Plan> MakePlan(const MeshPlan& plan, const std::string& state_directory, const ProgramFinder& finder,
+// The whole plan; `state_directory` is absolute. Errors (one a line): programs that are not there,
+// unknown variables.
+absl::StatusOr<weft::dev::v1::Plan> MakePlan(const MeshPlan& plan,
+                                             const std::string& state_directory,
+                                             const ProgramFinder& finder,
                                              const std::map<std::string, std::string>& environment);
 
 }  // namespace weft::cli

@@ -20,7 +20,7 @@ struct PortPlan {
 
 // One replica of a workload: a program and its sidecar.
 struct Instance {
-  int number = 0;  // 1, 2, ... through the whole mesh; the last byte of its addresses.
+  int number = 0;    // 1, 2, ... through the whole mesh; the last byte of its addresses.
   std::string name;  // "reviews-v1-1"
   std::string workload, version, ns, service, service_account;
   std::map<std::string, std::string> labels;
@@ -54,7 +54,8 @@ struct MeshPlan {
 // Ports of a sidecar that are the same everywhere.
 inline constexpr uint16_t kSidecarAdminPort = 15000;
 inline constexpr uint16_t kHttpProxyPort = 15001;
-// The k-th (service, port) of the mesh, from 1, has the listener kServiceListenerBase + k on each sidecar.
+// The k-th (service, port) of the mesh, from 1, has the listener kServiceListenerBase + k on each
+// sidecar.
 inline constexpr uint16_t kServiceListenerBase = 15100;
 
 // Of "reviews.default.svc.cluster.local:9080" and so on: the port of its listener on each sidecar.
@@ -67,12 +68,15 @@ struct MeshReadOptions {
   std::string config_directory;
 };
 
-// Reads and checks `text`, which came from `file`. All mistakes are collected; the plan is good when there is none of error
-// severity. Nothing but the existence of folders is looked up on this machine.
-bool ReadMesh(std::string_view text, const std::string& file, const MeshReadOptions& options, MeshPlan* plan,
-              std::vector<api::SourceError>* errors);
+// Reads and checks `text`, which came from `file`. All mistakes are collected; the plan is good
+// when there is none of error severity. Nothing but the existence of folders is looked up on this
+// machine.
+bool ReadMesh(std::string_view text, const std::string& file, const MeshReadOptions& options,
+              MeshPlan* plan, std::vector<api::SourceError>* errors);
 
-// NAME and ${NAME} in `text` replaced from `variables`, $$ is a dollar. An unknown name is put into `unknown`.
-std::string Expand(std::string_view text, const std::map<std::string, std::string>& variables, std::string* unknown);
+// NAME and ${NAME} in `text` replaced from `variables`, $$ is a dollar. An unknown name is put into
+// `unknown`.
+std::string Expand(std::string_view text, const std::map<std::string, std::string>& variables,
+                   std::string* unknown);
 
 }  // namespace weft::cli

@@ -1,5 +1,6 @@
 // weftctl dev down, status, logs.
 
+#include <unistd.h>
 #include <algorithm>
 #include <csignal>
 #include <cstring>
@@ -8,7 +9,6 @@
 #include <map>
 #include <set>
 #include <thread>
-#include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -29,7 +29,8 @@ using google::protobuf::util::TimeUtil;
 using weft::dev::v1::MeshState;
 using weft::dev::v1::ProcessState;
 
-constexpr const char* kStartOne = "Start one: weftctl dev up FILE, as in: weftctl dev up tools/demo/bookinfo.yaml";
+constexpr const char* kStartOne =
+    "Start one: weftctl dev up FILE, as in: weftctl dev up tools/demo/bookinfo.yaml";
 
 double SecondsSince(const google::protobuf::Timestamp& time) {
   return TimeUtil::DurationToMilliseconds(TimeUtil::GetCurrentTime() - time) / 1000.0;
@@ -58,13 +59,15 @@ Shown Describe(const MeshState& mesh, const ProcessState& process) {
     if (!IsAlive(ToId(process.process()))) return {"gone", Color::kRed};
     bool ready = false;
     if (process.kind() == ProcessState::CONTROLLER) {
-      const auto reply = HttpGet(mesh.controller_admin_address(), "/ready", std::chrono::milliseconds(500));
+      const auto reply =
+          HttpGet(mesh.controller_admin_address(), "/ready", std::chrono::milliseconds(500));
       ready = reply.ok() && reply->status == 200;
     }
     for (const auto& workload : mesh.workloads()) {
       if (workload.name() != process.workload()) continue;
       if (process.kind() == ProcessState::SIDECAR) {
-        const auto reply = HttpGet(workload.admin_address(), "/ready", std::chrono::milliseconds(500));
+        const auto reply =
+            HttpGet(workload.admin_address(), "/ready", std::chrono::milliseconds(500));
         ready = reply.ok() && reply->status == 200;
       } else {
         ready = std::all_of(workload.ports().begin(), workload.ports().end(), [&](uint32_t port) {
@@ -76,7 +79,9 @@ Shown Describe(const MeshState& mesh, const ProcessState& process) {
   }
   if (process.state() == ProcessState::BACK_OFF) {
     const double wait = -SecondsSince(process.next_start());
-    return {wait > 0 ? absl::StrCat("ended, again in ", absl::SixDigits(static_cast<int>(wait * 10) / 10.0), "s") : "ended, starting",
+    return {wait > 0 ? absl::StrCat("ended, again in ",
+                                    absl::SixDigits(static_cast<int>(wait * 10) / 10.0), "s")
+                     : "ended, starting",
             Color::kRed};
   }
   return {process.state() == ProcessState::WAITING ? "waiting" : "stopped", Color::kDim};
@@ -93,7 +98,8 @@ class LogReader {
     if (!ReadFile(path_, &text).ok()) return;
     size_t at = text.size();
     if (at > 0 && text[at - 1] == '\n') --at;
-    for (int i = 0; i < lines && at > 0 && at != std::string::npos; ++i) at = text.rfind('\n', at - 1);
+    for (int i = 0; i < lines && at > 0 && at != std::string::npos; ++i)
+      at = text.rfind('\n', at - 1);
     position_ = at == std::string::npos || at == 0 || text.empty() ? 0 : at + 1;
     if (lines == 0) position_ = text.size();
   }
@@ -147,16 +153,19 @@ std::string ChooseState(const MeshChoice& choice) {
   }
   if (choice.name.empty()) {
     if (states.size() == 1) return states[0];
-    Fail("several meshes are here: " + absl::StrJoin(names, ", "), "Say which: weftctl dev status " + names[0]);
+    Fail("several meshes are here: " + absl::StrJoin(names, ", "),
+         "Say which: weftctl dev status " + names[0]);
     return "";
   }
   std::error_code error;
-  const std::string wanted = fs::is_regular_file(choice.name, error) ? MeshNameOf(choice.name) : choice.name;
+  const std::string wanted =
+      fs::is_regular_file(choice.name, error) ? MeshNameOf(choice.name) : choice.name;
   for (size_t i = 0; i < names.size(); ++i) {
     if (names[i] == wanted) return states[i];
   }
   const std::string near = api::Nearest(wanted, names);
-  Fail(absl::StrCat("no mesh \"", wanted, "\" is here", near.empty() ? "" : absl::StrCat(" (did you mean ", near, "?)")),
+  Fail(absl::StrCat("no mesh \"", wanted, "\" is here",
+                    near.empty() ? "" : absl::StrCat(" (did you mean ", near, "?)")),
        "These are: " + absl::StrJoin(names, ", "));
   return "";
 }
@@ -168,12 +177,15 @@ int DevDown(const MeshChoice& choice) {
   if (view.kind == StateKind::kStarting) {
     Signal(view.starter, SIGTERM, false);
     if (!WaitGone(view.starter, std::chrono::seconds(20))) {
-      return Fail(absl::StrCat("weftctl dev up (pid ", view.starter.pid, ") is starting this mesh, and does not end"), "Try again in a moment.");
+      return Fail(absl::StrCat("weftctl dev up (pid ", view.starter.pid,
+                               ") is starting this mesh, and does not end"),
+                  "Try again in a moment.");
     }
     view = LookAtState(directory);
     if (view.kind == StateKind::kAbsent) return 0;
   }
-  const std::string mesh = view.state.mesh().empty() ? fs::path(directory).filename().string() : view.state.mesh();
+  const std::string mesh =
+      view.state.mesh().empty() ? fs::path(directory).filename().string() : view.state.mesh();
   if (view.kind == StateKind::kRunning) {
     const ProcessId supervisor = ToId(view.state.supervisor());
     Signal(supervisor, SIGTERM, false);
@@ -197,7 +209,8 @@ int DevStatus(const MeshChoice& choice, Format format) {
   const std::string directory = ChooseState(choice);
   if (directory.empty()) return 1;
   const StateView view = LookAtState(directory);
-  if (view.kind == StateKind::kStarting) return Fail("the mesh is being started; ask again in a moment");
+  if (view.kind == StateKind::kStarting)
+    return Fail("the mesh is being started; ask again in a moment");
   if (format == Format::kJson) {
     std::printf("%s\n", api::MessageToJson(view.state).c_str());
   } else if (format == Format::kYaml) {
@@ -206,17 +219,21 @@ int DevStatus(const MeshChoice& choice, Format format) {
     Table table({"PROCESS", "STATE", "PID", "RESTARTS", "FOR", "LAST END"});
     for (const auto& process : view.state.processes()) {
       const Shown shown = Describe(view.state, process);
-      table.AddRow({Table::Cell(process.name(), Color::kBold), Table::Cell(shown.state, shown.color),
+      table.AddRow({Table::Cell(process.name(), Color::kBold),
+                    Table::Cell(shown.state, shown.color),
                     process.has_process() ? absl::StrCat(process.process().pid()) : "-",
-                    Table::Cell(absl::StrCat(process.restarts()), process.restarts() > 0 ? Color::kYellow : Color::kNone),
+                    Table::Cell(absl::StrCat(process.restarts()),
+                                process.restarts() > 0 ? Color::kYellow : Color::kNone),
                     Age(SecondsSince(process.since())), process.last_exit()});
     }
-    std::printf("mesh %s, up for %s, configuration in %s\n\n", view.state.mesh().c_str(), Age(SecondsSince(view.state.started())).c_str(),
+    std::printf("mesh %s, up for %s, configuration in %s\n\n", view.state.mesh().c_str(),
+                Age(SecondsSince(view.state.started())).c_str(),
                 view.state.config_directory().c_str());
     table.Print(stdout);
   }
   if (view.kind == StateKind::kStale) {
-    return Fail("the supervisor of this mesh has ended, and its processes with it", "weftctl dev down cleans up; weftctl dev up starts anew.");
+    return Fail("the supervisor of this mesh has ended, and its processes with it",
+                "weftctl dev down cleans up; weftctl dev up starts anew.");
   }
   return 0;
 }
@@ -229,9 +246,11 @@ int DevLogs(const LogsOptions& options) {
   std::vector<std::string> names{"supervisor"};
   size_t width = 0;
   const auto add = [&](const std::string& name, const std::string& path) {
-    // "reviews" is every process of every version; "reviews-v1-1" the program; "reviews-v1-1/sidecar" its sidecar.
+    // "reviews" is every process of every version; "reviews-v1-1" the program;
+    // "reviews-v1-1/sidecar" its sidecar.
     const std::string& wanted = options.process;
-    const bool chosen = wanted.empty() || name == wanted || (name.starts_with(wanted + "-") && wanted.find('/') == std::string::npos);
+    const bool chosen = wanted.empty() || name == wanted ||
+                        (name.starts_with(wanted + "-") && wanted.find('/') == std::string::npos);
     if (!chosen) return;
     readers.emplace_back(name, path);
     width = std::max(width, name.size());
@@ -243,7 +262,8 @@ int DevLogs(const LogsOptions& options) {
   }
   if (readers.empty()) {
     const std::string near = api::Nearest(options.process, names);
-    return Fail(absl::StrCat("there is no process \"", options.process, "\"", near.empty() ? "" : absl::StrCat(" (did you mean ", near, "?)")),
+    return Fail(absl::StrCat("there is no process \"", options.process, "\"",
+                             near.empty() ? "" : absl::StrCat(" (did you mean ", near, "?)")),
                 "These are: " + absl::StrJoin(names, ", "));
   }
   const bool named = readers.size() > 1;

@@ -41,12 +41,14 @@ StateView LookAtState(const std::string& directory);
 
 // Makes the folder, all at once: of two that try at the same time, one gets it.
 absl::Status ClaimState(const std::string& directory);
-// Ends every process that `state` names and that still lives: first SIGTERM, then SIGKILL. Returns how many there were.
+// Ends every process that `state` names and that still lives: first SIGTERM, then SIGKILL. Returns
+// how many there were.
 int EndProcesses(const weft::dev::v1::MeshState& state);
 // Removes a folder that carries the mark, and the folder above it when that is an empty `.weft`.
 absl::Status RemoveState(const std::string& directory);
 
-// All state directories below `.weft` in the working directory or the nearest folder above that has one.
+// All state directories below `.weft` in the working directory or the nearest folder above that has
+// one.
 std::vector<std::string> FindStates();
 
 }  // namespace weft::cli

@@ -1,16 +1,16 @@
 #include "tools/weftctl/dev/supervisor.h"
 
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
-#include <poll.h>
-#include <sys/prctl.h>
-#include <sys/signalfd.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/util/time_util.h"
@@ -24,7 +24,8 @@ using std::chrono::milliseconds;
 using weft::dev::v1::MeshState;
 using weft::dev::v1::ProcessState;
 
-// A controller that does not listen by then is reported, and does not keep the rest from starting: sidecars try again.
+// A controller that does not listen by then is reported, and does not keep the rest from starting:
+// sidecars try again.
 constexpr auto kControllerPatience = std::chrono::seconds(10);
 // From SIGTERM to SIGKILL.
 constexpr auto kStopPatience = std::chrono::seconds(5);
@@ -56,7 +57,8 @@ std::string DescribeExit(int wait_status) {
                       WCOREDUMP(wait_status) ? " (core dumped)" : "");
 }
 
-Supervisor::Supervisor(std::string directory, weft::dev::v1::Plan plan) : directory_(std::move(directory)), plan_(std::move(plan)) {
+Supervisor::Supervisor(std::string directory, weft::dev::v1::Plan plan)
+    : directory_(std::move(directory)), plan_(std::move(plan)) {
   state_ = plan_.initial();
   state_.set_phase(MeshState::STARTING);
   *state_.mutable_supervisor() = ToRef(Self());
@@ -71,15 +73,20 @@ Supervisor::Supervisor(std::string directory, weft::dev::v1::Plan plan) : direct
     *process->mutable_since() = Now();
   }
   for (int i = 0; i < plan_.launches_size(); ++i) {
-    children_.push_back({&plan_.launches(i), state_.mutable_processes(i),
-                         BackOff(milliseconds(plan_.first_delay_ms()), milliseconds(plan_.longest_delay_ms()),
-                                 milliseconds(plan_.healthy_after_ms())),
-                         {}, {}, {}});
+    children_.push_back(
+        {&plan_.launches(i),
+         state_.mutable_processes(i),
+         BackOff(milliseconds(plan_.first_delay_ms()), milliseconds(plan_.longest_delay_ms()),
+                 milliseconds(plan_.healthy_after_ms())),
+         {},
+         {},
+         {}});
   }
 }
 
 void Supervisor::Save() {
-  if (absl::Status status = WriteMessage(directory_ + "/state.json", state_); !status.ok()) Log(std::string(status.message()));
+  if (absl::Status status = WriteMessage(directory_ + "/state.json", state_); !status.ok())
+    Log(std::string(status.message()));
 }
 
 void Supervisor::Start(Child* child) {
@@ -112,10 +119,10 @@ void Supervisor::Ended(Child* child, const std::string& how) {
   child->next_start = Clock::now() + wait;
   child->state->set_state(ProcessState::BACK_OFF);
   child->state->set_restarts(child->state->restarts() + 1);
-  *child->state->mutable_next_start() =
-      google::protobuf::util::TimeUtil::MillisecondsToTimestamp(google::protobuf::util::TimeUtil::TimestampToMilliseconds(Now()) + wait.count());
-  Log(absl::StrCat(child->launch->name(), ": ended by itself (", how, "), starting again in ", wait.count(), " ms; its log: ",
-                   child->launch->log_file()));
+  *child->state->mutable_next_start() = google::protobuf::util::TimeUtil::MillisecondsToTimestamp(
+      google::protobuf::util::TimeUtil::TimestampToMilliseconds(Now()) + wait.count());
+  Log(absl::StrCat(child->launch->name(), ": ended by itself (", how, "), starting again in ",
+                   wait.count(), " ms; its log: ", child->launch->log_file()));
 }
 
 void Supervisor::Reap() {
@@ -126,8 +133,8 @@ void Supervisor::Reap() {
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
     for (Child& child : children_) {
       if (child.id.pid != pid) continue;
-      // What it started goes with it, or the next one would find its port taken. The number of the group is not used
-      // again while it has members.
+      // What it started goes with it, or the next one would find its port taken. The number of the
+      // group is not used again while it has members.
       kill(-pid, SIGKILL);
       Ended(&child, DescribeExit(status));
       changed = true;
@@ -180,7 +187,9 @@ void Supervisor::StopAll() {
   Save();
   // Programs and sidecars first, so that they end with a controller around; a sidecar may drain.
   for (const bool controller : {false, true}) {
-    const auto chosen = [&](const Child& child) { return child.launch->ready_address().empty() != controller && child.id.pid != 0; };
+    const auto chosen = [&](const Child& child) {
+      return child.launch->ready_address().empty() != controller && child.id.pid != 0;
+    };
     for (Child& child : children_) {
       if (chosen(child)) kill(-child.id.pid, SIGTERM);
     }

@@ -1,7 +1,7 @@
 #pragma once
 
-// Keeps the processes of a local mesh running: starts them, starts again what ended (after a wait that doubles), tells how
-// it stands in state.json, and ends everything when asked to by SIGTERM.
+// Keeps the processes of a local mesh running: starts them, starts again what ended (after a wait
+// that doubles), tells how it stands in state.json, and ends everything when asked to by SIGTERM.
 
 #include <chrono>
 #include <cstdint>
@@ -18,7 +18,8 @@ namespace weft::cli {
 class BackOff {
  public:
   using Time = std::chrono::steady_clock::time_point;
-  BackOff(std::chrono::milliseconds first, std::chrono::milliseconds longest, std::chrono::milliseconds healthy_after)
+  BackOff(std::chrono::milliseconds first, std::chrono::milliseconds longest,
+          std::chrono::milliseconds healthy_after)
       : first_(first), longest_(longest), healthy_after_(healthy_after), next_(first) {}
   // The process ran from `started` to `ended`.
   std::chrono::milliseconds AfterExit(Time started, Time ended);
@@ -27,7 +28,8 @@ class BackOff {
   std::chrono::milliseconds first_, longest_, healthy_after_, next_;
 };
 
-// Owner: the process `weftctl dev supervise`. Thread: its only one. Destroyed when: everything has ended.
+// Owner: the process `weftctl dev supervise`. Thread: its only one. Destroyed when: everything has
+// ended.
 class Supervisor {
  public:
   Supervisor(std::string directory, weft::dev::v1::Plan plan);

@@ -1,3 +1,6 @@
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -6,10 +9,7 @@
 #include <filesystem>
 #include <map>
 #include <set>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <thread>
-#include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -34,13 +34,17 @@ using Clock = std::chrono::steady_clock;
 
 volatile sig_atomic_t asked_to_end = 0;
 
-double Since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double Since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 // One line of progress, to standard error.
 void Say(const UpOptions& options, Clock::time_point start, const std::string& line) {
   if (options.quiet) return;
-  const std::string stamp = absl::StrCat("[", absl::SixDigits(std::round(Since(start) * 10) / 10), "s]");
-  std::fprintf(stderr, "%s %s\n", Paint(Color::kDim, stamp, ColorsOn(stderr)).c_str(), line.c_str());
+  const std::string stamp =
+      absl::StrCat("[", absl::SixDigits(std::round(Since(start) * 10) / 10), "s]");
+  std::fprintf(stderr, "%s %s\n", Paint(Color::kDim, stamp, ColorsOn(stderr)).c_str(),
+               line.c_str());
 }
 
 // The last lines of a log, indented.
@@ -48,7 +52,8 @@ std::string Tail(const std::string& path, size_t lines) {
   std::string text;
   if (!ReadFile(path, &text).ok() || text.empty()) return "  (its log is empty: " + path + ")";
   size_t at = text.size() - (text.back() == '\n' ? 1 : 0);
-  for (size_t i = 0; i < lines && at != std::string::npos && at > 0; ++i) at = text.rfind('\n', at - 1);
+  for (size_t i = 0; i < lines && at != std::string::npos && at > 0; ++i)
+    at = text.rfind('\n', at - 1);
   text = at == std::string::npos || at == 0 ? text : text.substr(at + 1);
   std::string out = "its log, " + path + ", ends with:";
   for (size_t start = 0; start < text.size();) {
@@ -63,17 +68,24 @@ absl::Status WriteFiles(const std::string& state, const MeshPlan& mesh, const Pl
   std::error_code error;
   for (const char* folder : {"/registry", "/logs", "/proxy"}) {
     fs::create_directories(state + folder, error);
-    if (error) return absl::InternalError(absl::StrCat("cannot make ", state, folder, ": ", error.message()));
+    if (error)
+      return absl::InternalError(
+          absl::StrCat("cannot make ", state, folder, ": ", error.message()));
   }
   // The controller's socket is for its own user alone.
-  if (mkdir((state + "/mgmt").c_str(), 0700) != 0) return absl::ErrnoToStatus(errno, "cannot make " + state + "/mgmt");
+  if (mkdir((state + "/mgmt").c_str(), 0700) != 0)
+    return absl::ErrnoToStatus(errno, "cannot make " + state + "/mgmt");
   for (const auto& [name, text] : RegistryFiles(mesh)) {
-    if (auto status = WriteFileAtomically(state + "/registry/" + name, text); !status.ok()) return status;
+    if (auto status = WriteFileAtomically(state + "/registry/" + name, text); !status.ok())
+      return status;
   }
   for (const Instance& instance : mesh.instances) {
     const std::string folder = state + "/proxy/" + instance.name;
     fs::create_directories(folder, error);
-    if (auto status = WriteFileAtomically(folder + "/bootstrap.yaml", BootstrapYaml(mesh, instance)); !status.ok()) return status;
+    if (auto status =
+            WriteFileAtomically(folder + "/bootstrap.yaml", BootstrapYaml(mesh, instance));
+        !status.ok())
+      return status;
   }
   return WriteMessage(state + "/plan.json", plan);
 }
@@ -97,11 +109,13 @@ Readiness AskAll(const MeshState& state, std::set<std::string>* ready) {
     const auto reply = HttpGet(address, "/ready", milliseconds(500));
     return reply.ok() && reply->status == 200;
   };
-  out.controller = ask("controller", [&] { return answers_ready(state.controller_admin_address()); });
+  out.controller =
+      ask("controller", [&] { return answers_ready(state.controller_admin_address()); });
   for (const auto& workload : state.workloads()) {
     const auto all_ports = [&](const std::string& host) {
-      return std::all_of(workload.ports().begin(), workload.ports().end(),
-                         [&](uint32_t port) { return TakesConnections(absl::StrCat(host, ":", port)); });
+      return std::all_of(workload.ports().begin(), workload.ports().end(), [&](uint32_t port) {
+        return TakesConnections(absl::StrCat(host, ":", port));
+      });
     };
     out.programs += ask(workload.name(), [&] { return all_ports(workload.program_address()); });
     out.sidecars += ask(workload.name() + "/sidecar", [&] {
@@ -112,14 +126,16 @@ Readiness AskAll(const MeshState& state, std::set<std::string>* ready) {
 }
 
 // Empty when everything became ready, else why not.
-std::string WaitUntilReady(const UpOptions& options, const std::string& directory, Clock::time_point start, const ProcessId& supervisor) {
+std::string WaitUntilReady(const UpOptions& options, const std::string& directory,
+                           Clock::time_point start, const ProcessId& supervisor) {
   std::set<std::string> ready;
   std::map<std::string, uint32_t> restarts;
   std::string last;
   const auto deadline = Clock::now() + std::chrono::seconds(options.timeout_seconds);
   for (;;) {
     if (asked_to_end) return "interrupted";
-    if (!IsAlive(supervisor)) return "the supervisor ended; " + Tail(directory + "/logs/supervisor.log", 5);
+    if (!IsAlive(supervisor))
+      return "the supervisor ended; " + Tail(directory + "/logs/supervisor.log", 5);
     MeshState state;
     if (!ReadMessage(directory + "/state.json", &state).ok()) {
       std::this_thread::sleep_for(milliseconds(5));
@@ -131,20 +147,26 @@ std::string WaitUntilReady(const UpOptions& options, const std::string& director
       restarts[process.name()] = process.restarts();
       ready.erase(process.name());
       // Twice is no accident.
-      if (process.restarts() >= 2) return absl::StrCat(process.name(), " keeps ending (", process.last_exit(), "); ", Tail(process.log_file(), 8));
-      Say(options, start, absl::StrCat(process.name(), ": ", process.last_exit(), "; it is started again"));
+      if (process.restarts() >= 2)
+        return absl::StrCat(process.name(), " keeps ending (", process.last_exit(), "); ",
+                            Tail(process.log_file(), 8));
+      Say(options, start,
+          absl::StrCat(process.name(), ": ", process.last_exit(), "; it is started again"));
     }
     const Readiness now = AskAll(state, &ready);
     const int all = state.workloads_size();
-    const std::string line = absl::StrCat("controller ", now.controller ? "ready" : "starting", ", programs ", now.programs, "/", all,
-                                          ", sidecars ", now.sidecars, "/", all);
+    const std::string line =
+        absl::StrCat("controller ", now.controller ? "ready" : "starting", ", programs ",
+                     now.programs, "/", all, ", sidecars ", now.sidecars, "/", all);
     if (line != last) Say(options, start, line);
     last = line;
     if (now.waiting.empty()) return "";
     if (Clock::now() > deadline) {
-      std::string out = absl::StrCat("not ready after ", options.timeout_seconds, " s: ", absl::StrJoin(now.waiting, ", "));
+      std::string out = absl::StrCat("not ready after ", options.timeout_seconds,
+                                     " s: ", absl::StrJoin(now.waiting, ", "));
       for (const auto& process : state.processes()) {
-        if (process.name() == now.waiting[0]) absl::StrAppend(&out, "\n", process.name(), ": ", Tail(process.log_file(), 8));
+        if (process.name() == now.waiting[0])
+          absl::StrAppend(&out, "\n", process.name(), ": ", Tail(process.log_file(), 8));
       }
       return out;
     }
@@ -161,7 +183,8 @@ void StayInForeground(const std::string& directory, const ProcessId& supervisor)
       for (const auto& process : state.processes()) {
         uint32_t& known = restarts[process.name()];
         if (process.restarts() > known && !first) {
-          Warn(absl::StrCat(process.name(), " ended by itself (", process.last_exit(), ") and is started again; its log: ", process.log_file()));
+          Warn(absl::StrCat(process.name(), " ended by itself (", process.last_exit(),
+                            ") and is started again; its log: ", process.log_file()));
         }
         known = process.restarts();
       }
@@ -171,7 +194,8 @@ void StayInForeground(const std::string& directory, const ProcessId& supervisor)
 }
 
 std::string StateDirectory(const UpOptions& options, const std::string& mesh) {
-  const fs::path directory = options.state.empty() ? fs::path(".weft") / mesh : fs::path(options.state);
+  const fs::path directory =
+      options.state.empty() ? fs::path(".weft") / mesh : fs::path(options.state);
   std::string out = fs::absolute(directory).lexically_normal().string();
   while (out.size() > 1 && out.back() == '/') out.pop_back();
   return out;
@@ -185,13 +209,15 @@ bool MakeRoom(const std::string& directory, const StateView& view) {
     return false;
   }
   if (view.kind == StateKind::kStarting) {
-    Fail(absl::StrCat("this mesh is being started by another weftctl (pid ", view.starter.pid, ")"), "Wait for it, or end it.");
+    Fail(absl::StrCat("this mesh is being started by another weftctl (pid ", view.starter.pid, ")"),
+         "Wait for it, or end it.");
     return false;
   }
   if (view.kind == StateKind::kStale) {
     const int ended = EndProcesses(view.state);
-    Warn(absl::StrCat("the last run of this mesh did not end properly; cleaning up after it",
-                      ended > 0 ? absl::StrCat(" (", ended, " processes were still running)") : ""));
+    Warn(
+        absl::StrCat("the last run of this mesh did not end properly; cleaning up after it",
+                     ended > 0 ? absl::StrCat(" (", ended, " processes were still running)") : ""));
     if (auto status = RemoveState(directory); !status.ok()) {
       Fail(status);
       return false;
@@ -203,8 +229,10 @@ bool MakeRoom(const std::string& directory, const StateView& view) {
 absl::StatusOr<ProcessId> StartSupervisor(const std::string& directory, bool foreground) {
   SpawnSpec spec;
   std::error_code error;
-  spec.args = {fs::read_symlink("/proc/self/exe", error).string(), "dev", "supervise", "--state", directory};
-  for (const auto& [name, value] : OwnEnvironment()) spec.env.push_back(absl::StrCat(name, "=", value));
+  spec.args = {fs::read_symlink("/proc/self/exe", error).string(), "dev", "supervise", "--state",
+               directory};
+  for (const auto& [name, value] : OwnEnvironment())
+    spec.env.push_back(absl::StrCat(name, "=", value));
   spec.directory = directory;
   spec.log_file = directory + "/logs/supervisor.log";
   spec.new_session = !foreground;
@@ -235,12 +263,14 @@ int AlreadyUp(const std::string& directory, const MeshState& state, const std::s
 
 Table WorkloadTable(const MeshState& state) {
   Table table({"NAME", "VERSION", "ADDRESS", "ADMIN", "SPIFFE ID"});
-  table.AddRow({"controller", "", state.xds_address() + " (xDS)", state.controller_admin_address(), ""});
+  table.AddRow(
+      {"controller", "", state.xds_address() + " (xDS)", state.controller_admin_address(), ""});
   for (const auto& workload : state.workloads()) {
     std::vector<std::string> addresses;
-    for (const uint32_t port : workload.ports()) addresses.push_back(absl::StrCat(workload.sidecar_address(), ":", port));
-    table.AddRow({Table::Cell(workload.name(), Color::kBold), workload.version(), absl::StrJoin(addresses, ","), workload.admin_address(),
-                  workload.spiffe_id()});
+    for (const uint32_t port : workload.ports())
+      addresses.push_back(absl::StrCat(workload.sidecar_address(), ":", port));
+    table.AddRow({Table::Cell(workload.name(), Color::kBold), workload.version(),
+                  absl::StrJoin(addresses, ","), workload.admin_address(), workload.spiffe_id()});
   }
   return table;
 }
@@ -255,14 +285,17 @@ int DevUp(const UpOptions& options) {
   const auto start = Clock::now();
   std::string text;
   if (auto status = ReadFile(options.file, &text); !status.ok()) {
-    return Fail(status, "Give the path of a mesh file, as in: weftctl dev up tools/demo/bookinfo.yaml");
+    return Fail(status,
+                "Give the path of a mesh file, as in: weftctl dev up tools/demo/bookinfo.yaml");
   }
   MeshPlan mesh;
   std::vector<api::SourceError> errors;
   MeshReadOptions read{options.loopback, options.config_directory};
   const bool good = ReadMesh(text, options.file, read, &mesh, &errors);
   for (const auto& error : errors) std::fprintf(stderr, "%s\n", error.ToString().c_str());
-  if (!good) return Fail(absl::StrCat(options.file, " can't be used; nothing was started"), "Correct the lines above. Fields are explained in api/weft/dev/v1/mesh.proto.");
+  if (!good)
+    return Fail(absl::StrCat(options.file, " can't be used; nothing was started"),
+                "Correct the lines above. Fields are explained in api/weft/dev/v1/mesh.proto.");
 
   const std::string directory = StateDirectory(options, mesh.name);
   const StateView view = LookAtState(directory);
@@ -271,26 +304,34 @@ int DevUp(const UpOptions& options) {
   if (options.copy_config) mesh.config_directory = directory + "/config";
   const auto plan = MakePlan(mesh, directory, ProgramFinder(options.bin), OwnEnvironment());
   if (!plan.ok()) {
-    return Fail(plan.status(), "Build them (bazel build //dataplane/app:weft-proxy //controlplane/app:weft-controller "
-                                         "//tools/demo:bookinfo), or name their folder with --bin.");
+    return Fail(
+        plan.status(),
+        "Build them (bazel build //dataplane/app:weft-proxy //controlplane/app:weft-controller "
+        "//tools/demo:bookinfo), or name their folder with --bin.");
   }
   if (plan->initial().management_socket().size() >= sizeof(sockaddr_un::sun_path)) {
-    return Fail(absl::StrCat("the path of the state directory is too long for a socket in it: ", plan->initial().management_socket()),
-                absl::StrCat("The limit is ", sizeof(sockaddr_un::sun_path) - 1, " bytes; choose a shorter one with --state."));
+    return Fail(absl::StrCat("the path of the state directory is too long for a socket in it: ",
+                             plan->initial().management_socket()),
+                absl::StrCat("The limit is ", sizeof(sockaddr_un::sun_path) - 1,
+                             " bytes; choose a shorter one with --state."));
   }
   if (!MakeRoom(directory, view)) return 1;
   if (const auto taken = TakenAddresses(WantedAddresses(mesh)); !taken.empty()) {
-    return Fail(absl::StrCat("addresses are not free; nothing was started\n       ", absl::StrJoin(taken, "\n       ")),
-                "Is another mesh up? `weftctl dev down` ends it; --loopback 127.1 puts this one on other addresses.");
+    return Fail(absl::StrCat("addresses are not free; nothing was started\n       ",
+                             absl::StrJoin(taken, "\n       ")),
+                "Is another mesh up? `weftctl dev down` ends it; --loopback 127.1 puts this one on "
+                "other addresses.");
   }
-  if (auto status = ClaimState(directory); !status.ok()) return Fail(status, "Choose another folder with --state.");
+  if (auto status = ClaimState(directory); !status.ok())
+    return Fail(status, "Choose another folder with --state.");
   std::signal(SIGINT, [](int) { asked_to_end = 1; });
   std::signal(SIGTERM, [](int) { asked_to_end = 1; });
   if (options.copy_config) {
     std::error_code error;
     fs::copy(original_config, mesh.config_directory, fs::copy_options::recursive, error);
     if (error) {
-      Fail(absl::StrCat("cannot copy ", original_config, " to ", mesh.config_directory, ": ", error.message()));
+      Fail(absl::StrCat("cannot copy ", original_config, " to ", mesh.config_directory, ": ",
+                        error.message()));
       return GiveUp(directory, {});
     }
   }
@@ -298,13 +339,16 @@ int DevUp(const UpOptions& options) {
     Fail(status);
     return GiveUp(directory, {});
   }
-  Say(options, start, absl::StrCat("mesh ", mesh.name, ": a controller, ", mesh.instances.size(), " programs, a sidecar for each"));
+  Say(options, start,
+      absl::StrCat("mesh ", mesh.name, ": a controller, ", mesh.instances.size(),
+                   " programs, a sidecar for each"));
   const auto supervisor = StartSupervisor(directory, options.foreground);
   if (!supervisor.ok()) {
     Fail(supervisor.status());
     return GiveUp(directory, {});
   }
-  if (const std::string why = WaitUntilReady(options, directory, start, *supervisor); !why.empty()) {
+  if (const std::string why = WaitUntilReady(options, directory, start, *supervisor);
+      !why.empty()) {
     Fail("the mesh did not come up: " + why, "Everything that was started is ended again.");
     return GiveUp(directory, *supervisor);
   }
@@ -315,7 +359,8 @@ int DevUp(const UpOptions& options) {
   std::fprintf(stderr, "Ctrl-C ends the mesh\n");
   StayInForeground(directory, *supervisor);
   const bool asked = asked_to_end;
-  if (!asked) Fail("the supervisor ended by itself; " + Tail(directory + "/logs/supervisor.log", 5));
+  if (!asked)
+    Fail("the supervisor ended by itself; " + Tail(directory + "/logs/supervisor.log", 5));
   std::fprintf(stderr, "ending the mesh\n");
   const int code = GiveUp(directory, *supervisor);
   return asked ? 0 : code;

@@ -1,12 +1,12 @@
-// weftctl dev watch: requests a second and success rate of each service, one line that renews itself; optionally with a
-// little traffic of its own to look at.
+// weftctl dev watch: requests a second and success rate of each service, one line that renews
+// itself; optionally with a little traffic of its own to look at.
 
+#include <unistd.h>
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <map>
 #include <thread>
-#include <unistd.h>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -38,10 +38,12 @@ Counts CountsOf(const std::string& admin_address) {
   if (!reply.ok() || reply->status != 200) return out;
   for (absl::string_view line : absl::StrSplit(reply->body, '\n')) {
     if (!absl::StartsWith(line, "cluster.inbound|")) continue;
-    const std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(line, absl::MaxSplits(": ", 1));
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(line, absl::MaxSplits(": ", 1));
     uint64_t value = 0;
     if (!absl::SimpleAtoi(parts.second, &value)) continue;
-    // Envoy has the same ending under ".internal" and ".external" too, which are parts of the whole.
+    // Envoy has the same ending under ".internal" and ".external" too, which are parts of the
+    // whole.
     if (absl::EndsWith(parts.first, "||.upstream_rq_completed")) out.completed += value;
     if (absl::EndsWith(parts.first, "||.upstream_rq_5xx")) out.failed += value;
   }
@@ -50,12 +52,14 @@ Counts CountsOf(const std::string& admin_address) {
 
 // Sends `rate` requests a second, evenly, until `ended`.
 void SendTraffic(const std::string& address, const std::string& path, double rate) {
-  const auto step = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(1.0 / rate));
+  const auto step =
+      std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(1.0 / rate));
   for (auto next = Clock::now(); !ended; next += step) {
     std::this_thread::sleep_until(next);
     // The answers are counted by the sidecar.
     HttpGet(address, path, milliseconds(3000)).IgnoreError();
-    if (Clock::now() > next + std::chrono::seconds(1)) next = Clock::now();  // Don't catch up after a stall.
+    if (Clock::now() > next + std::chrono::seconds(1))
+      next = Clock::now();  // Don't catch up after a stall.
   }
 }
 
@@ -65,13 +69,16 @@ int DevWatch(const WatchOptions& options) {
   const std::string directory = ChooseState(options.mesh);
   if (directory.empty()) return 1;
   const StateView view = LookAtState(directory);
-  if (view.kind != StateKind::kRunning) return Fail("the mesh is not running", "weftctl dev status tells more.");
+  if (view.kind != StateKind::kRunning)
+    return Fail("the mesh is not running", "weftctl dev status tells more.");
   std::signal(SIGINT, [](int) { ended = true; });
   std::signal(SIGTERM, [](int) { ended = true; });
 
   std::string entry;
   for (const auto& workload : view.state.workloads()) {
-    if (entry.empty() && !workload.ports().empty() && (options.entry.empty() || options.entry == workload.workload() || options.entry == workload.name())) {
+    if (entry.empty() && !workload.ports().empty() &&
+        (options.entry.empty() || options.entry == workload.workload() ||
+         options.entry == workload.name())) {
       entry = absl::StrCat(workload.sidecar_address(), ":", workload.ports(0));
     }
   }
@@ -79,7 +86,8 @@ int DevWatch(const WatchOptions& options) {
   std::vector<std::jthread> senders;
   if (options.traffic > 0) {
     const int threads = options.traffic > 50 ? 4 : 1;
-    for (int i = 0; i < threads; ++i) senders.emplace_back(SendTraffic, entry, options.path, options.traffic / threads);
+    for (int i = 0; i < threads; ++i)
+      senders.emplace_back(SendTraffic, entry, options.path, options.traffic / threads);
   }
 
   const bool live = isatty(STDOUT_FILENO) == 1;
@@ -109,11 +117,16 @@ int DevWatch(const WatchOptions& options) {
       std::string line;
       for (const auto& service : services) {
         const Counts& sum = change[service];
-        const double success = sum.completed == 0 ? 100 : 100.0 * (sum.completed - std::min(sum.failed, sum.completed)) / sum.completed;
-        absl::StrAppend(&line, line.empty() ? "" : "   ", service, " ",
-                        Paint(Color::kBold, absl::StrFormat("%.0f/s", sum.completed / elapsed), colors), " ",
-                        sum.completed == 0 ? Paint(Color::kDim, "-", colors)
-                                           : Paint(success < 99.95 ? Color::kRed : Color::kGreen, absl::StrFormat("%.1f%%", success), colors));
+        const double success =
+            sum.completed == 0
+                ? 100
+                : 100.0 * (sum.completed - std::min(sum.failed, sum.completed)) / sum.completed;
+        absl::StrAppend(
+            &line, line.empty() ? "" : "   ", service, " ",
+            Paint(Color::kBold, absl::StrFormat("%.0f/s", sum.completed / elapsed), colors), " ",
+            sum.completed == 0 ? Paint(Color::kDim, "-", colors)
+                               : Paint(success < 99.95 ? Color::kRed : Color::kGreen,
+                                       absl::StrFormat("%.1f%%", success), colors));
       }
       std::printf(live ? "\r\x1b[K%s" : "%s\n", line.c_str());
       std::fflush(stdout);
