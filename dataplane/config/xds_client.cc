@@ -621,7 +621,7 @@ void XdsClient::OnDeadline() {
     Resource& r = it->second;
     if (r.ttl_end != 0) {
       if (r.ttl_end <= now) Absent(*type, name, "its time to live is over");
-    } else if (r.named && r.info.state == ResourceState::kRequested) {
+    } else if (r.named && r.info.version.empty() && r.info.state != ResourceState::kAbsent) {
       Absent(*type, name, "the server did not send it in time");
     }
   }

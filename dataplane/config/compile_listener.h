@@ -1,0 +1,42 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "dataplane/config/compile_common.h"
+#include "dataplane/config/update.h"
+#include "dataplane/decide/route_table.h"
+#include "envoy/config/listener/v3/listener.pb.h"
+#include "envoy/config/route/v3/route.pb.h"
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+
+namespace weft::config {
+
+struct CompiledListener {
+  std::shared_ptr<const ListenerSpec> spec;
+  std::string rds_name;  // the resource to subscribe to; empty: routes are inline
+  MonoNanos rds_timeout = 0;
+};
+
+// Compiles envoy.config.listener.v3.Listener with Envoy's meaning and defaults. Nothing, and errors with field paths,
+// when a field is out of range or set to what is not supported.
+std::optional<CompiledListener> CompileListener(const envoy::config::listener::v3::Listener& listener,
+                                                const std::string& path, const CompileEnv& env, decide::Errors* errors);
+
+struct CompiledHttpManager {
+  std::shared_ptr<const proxy::HttpManagerSpec> spec;
+  std::string rds_name;
+  MonoNanos rds_timeout = 0;
+};
+std::optional<CompiledHttpManager> CompileHttpManager(
+    const envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager& manager,
+    const std::string& path, const CompileEnv& env, decide::Errors* errors);
+
+// Compiles a route configuration with everything that decide leaves to its caller: per-route filter configurations,
+// files, unknown fields. `check_clusters`: it is part of a static listener.
+std::shared_ptr<const decide::RouteTable> CompileRoutes(const envoy::config::route::v3::RouteConfiguration& routes,
+                                                        const std::string& path, bool check_clusters,
+                                                        const CompileEnv& env, decide::Errors* errors);
+
+}  // namespace weft::config
