@@ -20,6 +20,12 @@ int IndexOf(std::string_view type_url) {
   return -1;
 }
 
+void LogWarnings(std::string_view what, const std::string& name, const std::vector<api::SourceError>& found) {
+  for (const api::SourceError& e : found) {
+    if (e.warning) LogWarning(StrCat("config: ", what, " ", name, ": ", e.path, e.path.empty() ? "" : ": ", e.message));
+  }
+}
+
 }  // namespace
 
 ConfigManager::ConfigManager(event::Loop& loop, buffer::Slab& slab, std::unique_ptr<Bootstrap> bootstrap,
@@ -104,6 +110,7 @@ void ConfigManager::StartStatic() {
     if (s.compiled.http2) {  // management servers: of no use to workers
       c.form = std::move(form);
       c.spec = s.compiled.spec;
+      c.endpoints = s.compiled.endpoints;
       c.active = true;
     } else if (!s.compiled.eds_name.empty()) {
       Use(endpoints_, api::kEndpointType, s.compiled.eds_name, name, s.compiled.eds_timeout);
@@ -246,6 +253,7 @@ std::string ConfigManager::PutCluster(XdsUpdate::Resource& r, Change& change) {
   decide::Errors errors(&found);
   auto compiled = CompileCluster(proto, "", options_.env, &errors);
   if (!compiled) return Summary(found);
+  LogWarnings("cluster", r.name, found);
 
   Cluster& c = clusters_[r.name];
   Form form{std::move(r.value), r.version, WallMicros()};
@@ -274,8 +282,9 @@ void ConfigManager::ActivateCluster(const std::string& name, Cluster& c, Form fo
   c.active = true;
   c.warming.reset();
   Update::ClusterPut put;
+  c.endpoints = c.eds_name.empty() ? compiled.endpoints : EndpointsFor(endpoints_.find(c.eds_name)->second, c.policy);
   put.spec = c.spec;
-  put.endpoints = c.eds_name.empty() ? compiled.endpoints : EndpointsFor(endpoints_.find(c.eds_name)->second, c.policy);
+  put.endpoints = c.endpoints;
   change.update->clusters.push_back(std::move(put));
   if (old_eds != c.eds_name) Unuse(endpoints_, api::kEndpointType, old_eds, name, change);
 }
@@ -288,7 +297,9 @@ std::string ConfigManager::ReadEndpoints(const std::string& name, const std::str
   std::vector<api::SourceError> found;
   decide::Errors errors(&found);
   *out = CompileEndpoints(proto, policy, "", options_.env, &errors);
-  return *out == nullptr ? Summary(found) : "";
+  if (*out == nullptr) return Summary(found);
+  LogWarnings("endpoints", name, found);
+  return "";
 }
 
 // The set that a cluster with this policy uses; an empty one when it is known that there is none.
@@ -342,7 +353,8 @@ void ConfigManager::EndpointsArrived(const std::string& eds_name, Shared& shared
       std::unique_ptr<Cluster::Next> next = std::move(c.warming);
       ActivateCluster(user, c, std::move(next->form), std::move(next->compiled), change);
     } else if (c.active && c.eds_name == eds_name) {
-      change.update->endpoints.push_back({user, EndpointsFor(shared, c.policy)});
+      c.endpoints = EndpointsFor(shared, c.policy);
+      change.update->endpoints.push_back({user, c.endpoints});
     }
   }
 }
@@ -382,6 +394,7 @@ std::string ConfigManager::PutListener(XdsUpdate::Resource& r, Change& change) {
   decide::Errors errors(&found);
   auto compiled = CompileListener(proto, "", options_.env, &errors);
   if (!compiled) return Summary(found);
+  LogWarnings("listener", r.name, found);
 
   Listener& l = listeners_[r.name];
   Form form{std::move(r.value), r.version, WallMicros()};
@@ -427,7 +440,9 @@ std::string ConfigManager::ReadRoutes(const std::string& name, const std::string
   std::vector<api::SourceError> found;
   decide::Errors errors(&found);
   *out = CompileRoutes(proto, "", false, options_.env, &errors);
-  return *out == nullptr ? Summary(found) : "";
+  if (*out == nullptr) return Summary(found);
+  LogWarnings("routes", name, found);
+  return "";
 }
 
 void ConfigManager::OnRoutes(XdsUpdate& update, Change& change, Refusals* refused) {
@@ -737,6 +752,14 @@ void ConfigManager::NotifyReady() {
   if (ready_change_) ready_change_();
 }
 
+void ConfigManager::ForEachCluster(
+    const std::function<void(const std::shared_ptr<const upstream::ClusterSpec>&,
+                             const std::shared_ptr<const upstream::EndpointSet>&, bool is_static)>& f) const {
+  for (const auto& [name, c] : clusters_) {
+    if (c.active) f(c.spec, c.endpoints, c.is_static);
+  }
+}
+
 ConfigStatus ConfigManager::status() const {
   ConfigStatus s;
   s.source = source_;
@@ -752,6 +775,14 @@ ConfigStatus ConfigManager::status() const {
   std::copy(std::begin(counts_), std::end(counts_), std::begin(s.counts));
   s.save_error = save_error_;
   return s;
+}
+
+void ConfigManager::ForEachCluster(
+    const std::function<void(const std::shared_ptr<const upstream::ClusterSpec>&,
+                             const std::shared_ptr<const upstream::EndpointSet>&, bool)>& f) const {
+  for (const auto& [name, c] : clusters_) {
+    if (c.active) f(c.spec, c.endpoints, c.is_static);
+  }
 }
 
 void ConfigManager::ForEach(std::string_view type_url, const std::function<void(const ResourceView&)>& f) const {

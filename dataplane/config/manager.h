@@ -95,6 +95,10 @@ class ConfigManager final : private XdsClient::Watcher {
   void ForEachCluster(const std::function<void(const std::shared_ptr<const upstream::ClusterSpec>&,
                                                const std::shared_ptr<const upstream::EndpointSet>&, bool is_static)>& f)
       const;
+  // Clusters in effect, with the endpoints that their specification is used with (never null).
+  void ForEachCluster(const std::function<void(const std::shared_ptr<const upstream::ClusterSpec>&,
+                                               const std::shared_ptr<const upstream::EndpointSet>&, bool is_static)>& f)
+      const;
   ConfigStatus status() const;
   const Bootstrap& bootstrap() const { return *bootstrap_; }
 
@@ -111,6 +115,7 @@ class ConfigManager final : private XdsClient::Watcher {
     bool active = false;  // workers have it
     Form form;
     std::shared_ptr<const upstream::ClusterSpec> spec;
+    std::shared_ptr<const upstream::EndpointSet> endpoints;  // shared with the workers
     EndpointPolicy policy;
     std::string eds_name;
     struct Next {
