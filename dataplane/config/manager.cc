@@ -777,14 +777,6 @@ ConfigStatus ConfigManager::status() const {
   return s;
 }
 
-void ConfigManager::ForEachCluster(
-    const std::function<void(const std::shared_ptr<const upstream::ClusterSpec>&,
-                             const std::shared_ptr<const upstream::EndpointSet>&, bool)>& f) const {
-  for (const auto& [name, c] : clusters_) {
-    if (c.active) f(c.spec, c.endpoints, c.is_static);
-  }
-}
-
 void ConfigManager::ForEach(std::string_view type_url, const std::function<void(const ResourceView&)>& f) const {
   int index = IndexOf(type_url);
   if (index < 0) return;
