@@ -207,6 +207,7 @@ TEST_F(MeshTest, CommandsAreExpandedAndMissingProgramsAreNamed) {
               ElementsAre((folder_ / "front").string(), "--peer=127.0.2.1:15102"));
   EXPECT_THAT(plan->launches(2).args(),
               testing::Contains("/state/proxy/front-v1-1/bootstrap.yaml"));
+  EXPECT_THAT(plan->launches(2).args(), testing::Contains("--state-dir"));
   EXPECT_EQ(plan->initial().management_socket(), "/state/mgmt/mgmt.sock");
 }
 

@@ -211,7 +211,11 @@ absl::StatusOr<Plan> MakePlan(const MeshPlan& plan, const std::string& state_dir
          {proxy, std::string("-c"), sidecar->directory() + "/bootstrap.yaml",
           std::string("--concurrency"), absl::StrCat(std::max(1u, plan.sidecar.concurrency())),
           std::string("--log-level"),
-          plan.sidecar.log_level().empty() ? "info" : plan.sidecar.log_level()}) {
+          plan.sidecar.log_level().empty() ? "info" : plan.sidecar.log_level(),
+          // What it last ran with, so that it starts without a controller too.
+          std::string("--state-dir"), sidecar->directory(),
+          // `down` is not worth a long wait.
+          std::string("--drain-time-s"), std::string("1")}) {
       sidecar->add_args(arg);
     }
     for (const auto& arg : plan.sidecar.extra_args()) sidecar->add_args(arg);
