@@ -91,6 +91,10 @@ class ConfigManager final : private XdsClient::Watcher {
 
   // By type URL (cluster, endpoint, listener, route), by name.
   void ForEach(std::string_view type_url, const std::function<void(const ResourceView&)>& f) const;
+  // Clusters in effect, with the endpoints that their specification is used with (never null).
+  void ForEachCluster(const std::function<void(const std::shared_ptr<const upstream::ClusterSpec>&,
+                                               const std::shared_ptr<const upstream::EndpointSet>&, bool is_static)>& f)
+      const;
   ConfigStatus status() const;
   const Bootstrap& bootstrap() const { return *bootstrap_; }
 
