@@ -190,6 +190,7 @@ void Admin::Ready(const Request&, const Respond& respond) {
 }
 
 void Admin::Stats(const Request& request, const Respond& respond) {
+  if (hooks_.refresh_stats) hooks_.refresh_stats();
   std::string format = http::QueryParameter(request.query, "format");
   observe::StatsQuery q;
   q.filter = http::QueryParameter(request.query, "filter");
@@ -217,6 +218,7 @@ void Admin::Stats(const Request& request, const Respond& respond) {
 }
 
 void Admin::Prometheus(const Request& request, const Respond& respond) {
+  if (hooks_.refresh_stats) hooks_.refresh_stats();
   observe::StatsQuery q;
   q.filter = http::QueryParameter(request.query, "filter");
   q.used_only = http::HasQueryParameter(request.query, "usedonly");

@@ -35,6 +35,7 @@ struct Hooks {
   std::function<std::vector<std::pair<std::string, net::Address>>()> listeners;
   std::function<std::vector<std::pair<std::string, std::string>>()> command_line;  // flag, value
   std::function<std::string()> node_json;
+  std::function<void()> refresh_stats;  // before statistics are read
   std::function<void()> drain_listeners, quit, reopen_logs;
   std::string version;
 };
