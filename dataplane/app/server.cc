@@ -48,7 +48,7 @@ bool Server::ReadConfiguration() {
   o.service_node = options_.service_node;
   o.service_cluster = options_.service_cluster;
   o.service_zone = options_.service_zone;
-  o.version = Version();
+  o.version = Version().substr(Version().find(' ') + 1);
   o.ignore_unknown_fields = options_.ignore_unsupported;
   config::CompileEnv env = Environment(access_logs_);
   if (options_.validate) env.open_log = nullptr;  // a check changes nothing
