@@ -9,6 +9,8 @@
 #include "api/cpp/suggest.h"
 #include "controlplane/model/validate_internal.h"
 #include "dataplane/base/strings.h"
+#include "dataplane/base/substitution/format.h"
+#include "dataplane/decide/header_mutation.h"
 
 // Rules of https://istio.io/latest/docs/reference/config/networking/virtual-service/ that a VirtualService must keep by
 // itself.
@@ -61,15 +63,6 @@ void CheckString(const std::string& path, const istio::StringMatch& match, bool 
   }
 }
 
-// RFC 9110, section 5.1: a token.
-bool IsHeaderName(std::string_view name) {
-  constexpr std::string_view kSpecial = "!#$%&'*+-.^_`|~";
-  for (char c : name) {
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && kSpecial.find(c) == std::string_view::npos) return false;
-  }
-  return !name.empty();
-}
-
 bool IsHost(std::string_view name) { return EqualsIgnoreCase(name, "host") || name == ":authority"; }
 
 void CheckMatch(const istio::HTTPMatchRequest& match, const std::string& path, Issues& issues) {
@@ -81,7 +74,7 @@ void CheckMatch(const istio::HTTPMatchRequest& match, const std::string& path, I
   auto headers = [&](const char* field, const auto& map) {
     for (const auto& [name, value] : map) {
       const std::string at = StrCat(path, ".", field, "[\"", name, "\"]");
-      if (!IsHeaderName(name)) issues.Error(at, "not the name of a header");
+      if (!decide::IsHeaderName(name)) issues.Error(at, "not the name of a header");
       if (IsHost(name)) issues.Error(at, "match on `authority` instead");
       CheckString(at, value, false, issues);
     }
@@ -98,34 +91,50 @@ void CheckMatch(const istio::HTTPMatchRequest& match, const std::string& path, I
   }
 }
 
+// Text that becomes part of a request line, a Host or a Location.
+void CheckText(const std::string& path, std::string_view text, Issues& issues) {
+  for (unsigned char c : text) {
+    if (c <= ' ' || c == 0x7f) return issues.Error(path, "holds a space or a control character");
+  }
+}
+
+void CheckHeaderValue(const std::string& path, const std::string& value, Issues& issues) {
+  const auto format = Format::Compile(value);
+  if (!format.ok()) {
+    issues.Error(path, StrCat(std::string(format.status().message()), " (a percent sign is written %%)"));
+  } else if (format->has_line_break()) {
+    issues.Error(path, "a header's value has no line ends and no NUL");
+  }
+}
+
 void CheckHeaders(const istio::Headers& headers, const std::string& path, Issues& issues) {
   auto operations = [&](const char* side, const istio::Headers::HeaderOperations& ops) {
     const bool request = std::string_view(side) == "request";
-    auto name = [&](const std::string& at, const std::string& header, bool host_allowed) {
+    auto name = [&](const std::string& at, const std::string& header) {
       if (IsHost(header)) {
-        if (!host_allowed) issues.Error(at, "the host can only be set, on a request");
-      } else if (!IsHeaderName(header)) {
+        issues.Error(at, "the host can only be set, on a request");
+      } else if (!decide::IsHeaderName(header)) {
         issues.Error(at, "not the name of a header");
+      } else if (decide::IsProtectedHeader(header)) {
+        issues.Error(at, "belongs to one connection and is set by the proxy alone");
       }
     };
     const std::string at = StrCat(path, ".", side);
     for (const auto& [header, value] : ops.set()) {
-      name(StrCat(at, ".set[\"", header, "\"]"), header, request);
-    }
-    for (const auto& [header, value] : ops.add()) name(StrCat(at, ".add[\"", header, "\"]"), header, false);
-    for (int i = 0; i < ops.remove_size(); ++i) name(StrCat(at, ".remove[", i, "]"), ops.remove(i), false);
-    auto value = [&](const char* field, const auto& map) {
-      for (const auto& [header, text] : map) {
-        for (char c : text) {
-          if (c == '\r' || c == '\n' || c == '\0') {
-            issues.Error(StrCat(at, ".", field, "[\"", header, "\"]"), "a header's value has no line ends and no NUL");
-            break;
-          }
-        }
+      const std::string field = StrCat(at, ".set[\"", header, "\"]");
+      if (request && IsHost(header)) {
+        CheckText(field, value, issues);
+      } else {
+        name(field, header);
+        CheckHeaderValue(field, value, issues);
       }
-    };
-    value("set", ops.set());
-    value("add", ops.add());
+    }
+    for (const auto& [header, value] : ops.add()) {
+      const std::string field = StrCat(at, ".add[\"", header, "\"]");
+      name(field, header);
+      CheckHeaderValue(field, value, issues);
+    }
+    for (int i = 0; i < ops.remove_size(); ++i) name(StrCat(at, ".remove[", i, "]"), ops.remove(i));
   };
   operations("request", headers.request());
   operations("response", headers.response());
@@ -161,6 +170,9 @@ void CheckRedirect(const istio::HTTPRedirect& redirect, const std::string& path,
     issues.Error(path + ".redirectCode", StrCat("expected 301, 302, 303, 307 or 308, got ", redirect.redirect_code()));
   }
   if (redirect.has_port()) issues.Port(path + ".port", redirect.port());
+  CheckText(path + ".uri", redirect.uri(), issues);
+  CheckText(path + ".prefixRewrite", redirect.prefix_rewrite(), issues);
+  CheckText(path + ".authority", redirect.authority(), issues);
   if (!redirect.uri().empty() && !redirect.prefix_rewrite().empty()) {
     issues.Error(path + ".prefixRewrite", "can't stand beside uri");
   }
@@ -223,6 +235,8 @@ void CheckHttpRoute(const istio::HTTPRoute& http, const std::string& path, Issue
     if (http.rewrite().uri().empty() && http.rewrite().authority().empty() && !http.rewrite().has_uri_regex_rewrite()) {
       issues.Error(path + ".rewrite", "one of uri and authority is required");
     }
+    CheckText(path + ".rewrite.uri", http.rewrite().uri(), issues);
+    CheckText(path + ".rewrite.authority", http.rewrite().authority(), issues);
   }
   if (http.has_timeout()) issues.Duration(path + ".timeout", http.timeout(), /*zero=*/true);
   if (http.has_retries()) CheckRetries(http.retries(), path + ".retries", issues);

@@ -187,7 +187,12 @@ INSTANTIATE_TEST_SUITE_P(
         Case{Routes("  - {rewrite: {}, route: [{destination: {host: a}}]}\n"), "rewrite: one of uri and authority is required"},
         Case{Routes("  - {headers: {request: {remove: [host]}}, route: [{destination: {host: a}}]}\n"), "the host can only be set, on a request"},
         Case{Routes("  - {headers: {response: {set: {':status': '200'}}}, route: [{destination: {host: a}}]}\n"), "not the name of a header"},
-        Case{Routes("  - {headers: {request: {set: {a: \"b\\nc\"}}}, route: [{destination: {host: a}}]}\n"), "no line ends"}));
+        Case{Routes("  - {headers: {request: {set: {a: \"b\\nc\"}}}, route: [{destination: {host: a}}]}\n"), "no line ends"},
+        Case{Routes("  - {headers: {request: {add: {Connection: close}}}, route: [{destination: {host: a}}]}\n"), "belongs to one connection"},
+        Case{Routes("  - {headers: {request: {set: {a: '50%'}}}, route: [{destination: {host: a}}]}\n"), "a percent sign is written %%"},
+        Case{Routes("  - {headers: {request: {set: {host: 'a b'}}}, route: [{destination: {host: a}}]}\n"), "request.set[\"host\"]: holds a space"},
+        Case{Routes("  - {rewrite: {uri: '/a b'}, route: [{destination: {host: a}}]}\n"), "rewrite.uri: holds a space"},
+        Case{Routes("  - redirect: {uri: \"/a\\nb\"}\n"), "redirect.uri: holds a space or a control character"}));
 
 INSTANTIATE_TEST_SUITE_P(
     NotSupported, ReadCase,
