@@ -7,10 +7,15 @@ namespace weft::buffer {
 
 Slab::~Slab() {
   assert(in_use_ == 0);
-  while (free_ != nullptr) {
-    Block* next = free_->next_;
-    ::operator delete(free_);
-    free_ = next;
+  Free(free_);
+  Free(free_bulk_);
+}
+
+void Slab::Free(FreeList& list) {
+  while (list.first != nullptr) {
+    Block* next = list.first->next_;
+    ::operator delete(list.first);
+    list.first = next;
   }
 }
 
@@ -21,18 +26,22 @@ Block* Slab::Make(uint32_t capacity, Slab* slab) {
   return b;
 }
 
-BlockRef Slab::Get() {
-  Block* b = free_;
+BlockRef Slab::Take(FreeList& list, uint32_t capacity) {
+  Block* b = list.first;
   if (b != nullptr) {
-    free_ = b->next_;
-    --free_count_;
+    list.first = b->next_;
+    --list.count;
   } else {
-    b = Make(kBlockBytes, this);
+    b = Make(capacity, this);
   }
   ++in_use_;
-  in_use_bytes_ += b->capacity();
+  in_use_bytes_ += capacity;
   return BlockRef(b);
 }
+
+BlockRef Slab::Get() { return Take(free_, kBlockBytes); }
+
+BlockRef Slab::GetBulk() { return Take(free_bulk_, kBulkBlockBytes); }
 
 BlockRef Slab::GetLarge(uint32_t bytes) {
   if (bytes <= kBlockBytes) return Get();
@@ -45,13 +54,14 @@ BlockRef Slab::GetLarge(uint32_t bytes) {
 void Slab::Return(Block* b) {
   --in_use_;
   in_use_bytes_ -= b->capacity_;
-  if (b->capacity_ != kBlockBytes || free_count_ >= max_free_) {
+  FreeList& list = b->capacity_ == kBulkBlockBytes ? free_bulk_ : free_;
+  if ((b->capacity_ != kBlockBytes && b->capacity_ != kBulkBlockBytes) || list.count >= list.max) {
     ::operator delete(b);
     return;
   }
-  b->next_ = free_;
-  free_ = b;
-  ++free_count_;
+  b->next_ = list.first;
+  list.first = b;
+  ++list.count;
 }
 
 }  // namespace weft::buffer

@@ -52,27 +52,37 @@ class BlockRef {
   Block* b_ = nullptr;
 };
 
-// Free list of equal blocks: a worker's read and write buffers. An idle connection holds none.
+// Free lists of equal blocks: a worker's read and write buffers, and a few large ones for bodies that arrive faster than
+// ordinary ones take them. An idle connection holds none.
 // Owner: Worker (or whoever runs a loop). Thread: its own. Destroyed when: every slice is gone.
 class Slab {
  public:
   static constexpr uint32_t kBlockBytes = 16384 - sizeof(Block);
-  explicit Slab(size_t max_free = 256) : max_free_(max_free) {}
+  static constexpr uint32_t kBulkBlockBytes = 65536 - sizeof(Block);
+  explicit Slab(size_t max_free = 256) : free_{.max = max_free}, free_bulk_{.max = kMaxFreeBulk} {}
   ~Slab();
   Slab(const Slab&) = delete;
   Slab& operator=(const Slab&) = delete;
 
   BlockRef Get();                    // a block of kBlockBytes
+  BlockRef GetBulk();                // a block of kBulkBlockBytes
   BlockRef GetLarge(uint32_t bytes);  // at least `bytes`; pooled only when it is an ordinary one
   size_t in_use() const { return in_use_; }
   size_t in_use_bytes() const { return in_use_bytes_; }
 
  private:
   friend class Block;
+  struct FreeList {
+    Block* first = nullptr;
+    size_t count = 0, max = 0;
+  };
+  static constexpr size_t kMaxFreeBulk = 8;
   void Return(Block* b);
+  BlockRef Take(FreeList& list, uint32_t capacity);
   Block* Make(uint32_t capacity, Slab* slab);
-  Block* free_ = nullptr;
-  size_t free_count_ = 0, max_free_, in_use_ = 0, in_use_bytes_ = 0;
+  static void Free(FreeList& list);
+  FreeList free_, free_bulk_;
+  size_t in_use_ = 0, in_use_bytes_ = 0;
 };
 
 inline void Block::Unref() {

@@ -1,12 +1,26 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <vector>
 
 #include "dataplane/buffer/body_pipe.h"
 #include "dataplane/buffer/slice_buffer.h"
 
 namespace weft::buffer {
 namespace {
+
+TEST(Slab, LargeBlocksForBodiesAreReusedAndFewAreKept) {
+  Slab slab;
+  Block* first = slab.GetBulk().get();
+  EXPECT_EQ(slab.GetBulk().get(), first) << "a returned block is given out again";
+  std::vector<BlockRef> held;
+  for (int i = 0; i < 100; ++i) held.push_back(slab.GetBulk());
+  EXPECT_EQ(held.back()->capacity(), Slab::kBulkBlockBytes);
+  EXPECT_EQ(slab.in_use_bytes(), 100u * Slab::kBulkBlockBytes);
+  held.clear();
+  EXPECT_EQ(slab.in_use(), 0u);
+  EXPECT_EQ(slab.Get()->capacity(), Slab::kBlockBytes) << "the two lists don't mix";
+}
 
 TEST(SliceBuffer, BehavesAsAQueueOfBytes) {
   // Random operations against a string.

@@ -9,7 +9,6 @@
 namespace weft::http::h1 {
 
 namespace {
-constexpr uint32_t kBulkBlockBytes = 64 * 1024;
 constexpr size_t kOutHighBytes = 64 * 1024;
 constexpr size_t kMaxFreeMessages = 256;
 }  // namespace
@@ -177,17 +176,17 @@ bool ClientConnection::EnsureReadSpace() {
   constexpr uint32_t kMinSpace = 2048;
   bool in_head = state_ == State::kHead || state_ == State::kTrailers;
   if (!block_) {
-    block_ = bulk_ ? context_.slab.GetLarge(kBulkBlockBytes) : context_.slab.Get();
+    block_ = bulk_ ? context_.slab.GetBulk() : context_.slab.Get();
     begin_ = end_ = 0;
     return true;
   }
   if (begin_ == end_ && !in_head) {
-    if (block_->refs() == 1 && !(bulk_ && block_->capacity() < kBulkBlockBytes)) {
+    if (block_->refs() == 1 && !(bulk_ && block_->capacity() < buffer::Slab::kBulkBlockBytes)) {
       begin_ = end_ = 0;
       return true;
     }
     if (block_->capacity() - end_ >= kMinSpace && !bulk_) return true;
-    block_ = bulk_ ? context_.slab.GetLarge(kBulkBlockBytes) : context_.slab.Get();
+    block_ = bulk_ ? context_.slab.GetBulk() : context_.slab.Get();
     begin_ = end_ = 0;
     return true;
   }
