@@ -34,7 +34,12 @@ class Reader {
     if (proto.admin().has_address()) ReadAdmin();
     RefuseIf(proto.admin().access_log_size() > 0, "admin.access_log", "not supported: leave it out", &errors_);
     FindXdsCluster();
-    env_.http2_cluster = [this](std::string_view name) { return name == xds_cluster_; };
+    // A wrong reference to the cluster has its own message; the cluster that was meant then needs none.
+    bool found = false;
+    for (const auto& c : proto.static_resources().clusters()) found = found || c.name() == xds_cluster_;
+    env_.http2_cluster = [this, found](std::string_view name) {
+      return proto_->dynamic_resources().has_ads_config() && (!found || name == xds_cluster_);
+    };
     ReadClusters();
     ReadListeners();
     ReadDynamic();
