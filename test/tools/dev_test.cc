@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <csignal>
 #include <filesystem>
@@ -63,8 +65,9 @@ class DevTest : public testing::Test {
     return BinaryPath("tools/weftctl/weftctl") + " " + arguments;
   }
   RunResult Up(const std::string& more = "") {
+    const bool has_range = more.find("--loopback") != std::string::npos;
     return Shell(Ctl("dev up " + folder_ + "/mesh.yaml --state " + state_ + " --bin " + folder_ +
-                     "/bin --loopback " + loopback_ + " " + more));
+                     "/bin " + (has_range ? "" : "--loopback " + loopback_) + " " + more));
   }
   MeshState State() {
     MeshState out;
@@ -179,6 +182,22 @@ TEST_F(DevTest, ATakenAddressIsNamedAndNothingIsStarted) {
   EXPECT_THAT(other.output,
               HasSubstr(loopback_ + ".1.1:9080, wanted by ratings-v1-1, is in use by"));
   EXPECT_FALSE(fs::exists(folder_ + "/other"));
+}
+
+TEST_F(DevTest, AutoTakesAddressesThatAreFree) {
+  // 127.0 is not free, as the controller's address there is taken here.
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(15010);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  // When somebody else has it, so much the better.
+  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) listen(fd, 1);
+  const RunResult up = Up("--loopback auto");
+  ASSERT_EQ(up.code, 0) << up.output;
+  EXPECT_FALSE(State().workloads(0).sidecar_address().starts_with("127.0."));
+  EXPECT_TRUE(TakesConnections(State().workloads(0).sidecar_address() + ":15000"));
+  close(fd);
 }
 
 TEST_F(DevTest, AProgramThatKeepsEndingFailsTheStartWithItsLastWords) {

@@ -111,14 +111,16 @@ class Program {
         ->option_text("DIR");
     up->add_option(
           "--loopback", up_.loopback,
-          "First two numbers of all addresses; another one lets two meshes run side by side")
-        ->option_text("127.N")
+          "First two numbers of all addresses; another one lets two meshes run side by side, "
+          "auto takes the first that is free")
+        ->option_text("127.N|auto")
         ->check([](const std::string& text) {
           unsigned second;
           char rest;
+          if (text == "auto") return std::string();
           return std::sscanf(text.c_str(), "127.%u%c", &second, &rest) == 1 && second < 256
                      ? std::string()
-                     : "expected 127.N with N from 0 to 255, as in 127.1";
+                     : "expected 127.N with N from 0 to 255, as in 127.1, or auto";
         });
     up->add_option("--timeout", up_.timeout_seconds,
                    "Seconds to wait for everything to be ready (30)")

@@ -259,6 +259,32 @@ int AlreadyUp(const std::string& directory, const MeshState& state, const std::s
   return 0;
 }
 
+// Reads the mesh file, and chooses addresses when they are to be chosen. False after error messages.
+bool LoadMesh(const UpOptions& options, MeshPlan* mesh) {
+  std::string text;
+  if (auto status = ReadFile(options.file, &text); !status.ok()) {
+    Fail(status, "Give the path of a mesh file, as in: weftctl dev up tools/demo/bookinfo.yaml");
+    return false;
+  }
+  const bool choose = options.loopback == "auto";
+  for (int n = 0; n < 250; ++n) {
+    *mesh = {};
+    std::vector<api::SourceError> errors;
+    const MeshReadOptions read{choose ? absl::StrCat("127.", n) : options.loopback,
+                               options.config_directory};
+    const bool good = ReadMesh(text, options.file, read, mesh, &errors);
+    if (good && choose && !TakenAddresses(WantedAddresses(*mesh)).empty()) continue;
+    for (const auto& error : errors) std::fprintf(stderr, "%s\n", error.ToString().c_str());
+    if (good) return true;
+    Fail(absl::StrCat(options.file, " can't be used; nothing was started"),
+         "Correct the lines above. Fields are explained in api/weft/dev/v1/mesh.proto.");
+    return false;
+  }
+  Fail("no range from 127.0 to 127.249 is free for this mesh",
+       "Does the file name addresses of its own that are in use (controller.xdsAddress)?");
+  return false;
+}
+
 }  // namespace
 
 Table WorkloadTable(const MeshState& state) {
@@ -283,20 +309,8 @@ int DevSupervise(const std::string& directory) {
 
 int DevUp(const UpOptions& options) {
   const auto start = Clock::now();
-  std::string text;
-  if (auto status = ReadFile(options.file, &text); !status.ok()) {
-    return Fail(status,
-                "Give the path of a mesh file, as in: weftctl dev up tools/demo/bookinfo.yaml");
-  }
   MeshPlan mesh;
-  std::vector<api::SourceError> errors;
-  MeshReadOptions read{options.loopback, options.config_directory};
-  const bool good = ReadMesh(text, options.file, read, &mesh, &errors);
-  for (const auto& error : errors) std::fprintf(stderr, "%s\n", error.ToString().c_str());
-  if (!good)
-    return Fail(absl::StrCat(options.file, " can't be used; nothing was started"),
-                "Correct the lines above. Fields are explained in api/weft/dev/v1/mesh.proto.");
-
+  if (!LoadMesh(options, &mesh)) return 1;
   const std::string directory = StateDirectory(options, mesh.name);
   const StateView view = LookAtState(directory);
   if (view.kind == StateKind::kRunning) return AlreadyUp(directory, view.state, options.file);
@@ -319,7 +333,7 @@ int DevUp(const UpOptions& options) {
   if (const auto taken = TakenAddresses(WantedAddresses(mesh)); !taken.empty()) {
     return Fail(absl::StrCat("addresses are not free; nothing was started\n       ",
                              absl::StrJoin(taken, "\n       ")),
-                "Is another mesh up? `weftctl dev down` ends it; --loopback 127.1 puts this one on "
+                "Is another mesh up? `weftctl dev down` ends it; --loopback auto puts this one on "
                 "other addresses.");
   }
   if (auto status = ClaimState(directory); !status.ok())
