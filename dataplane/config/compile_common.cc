@@ -175,7 +175,7 @@ bool UnpackAny(const google::protobuf::Any& any, google::protobuf::Message* out,
     return false;
   }
   if (!out->ParseFromString(any.value())) {
-    errors->Add(path, StrCat("malformed bytes: not a ", out->GetTypeName()));
+    errors->Add(path, StrCat("malformed bytes: no valid ", out->GetTypeName()));
     return false;
   }
   CheckUnknownFields(*out, path, env, errors);

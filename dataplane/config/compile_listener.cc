@@ -124,7 +124,14 @@ std::shared_ptr<const decide::RouteTable> CompileRoutes(const envoy::config::rou
                                  decide::Errors* e) { return CompileRouteFilter(filter, any, at, env, e); };
   options.read_file = env.read_file ? env.read_file : ReadSmallFile;
   if (check_clusters) options.cluster_exists = env.cluster_exists;
-  auto table = decide::RouteTable::Compile(routes, &found, options);
+  std::shared_ptr<const decide::RouteTable> table;
+  if (check_clusters && !routes.has_validate_clusters()) {  // Envoy's default for routes inside a listener
+    auto checked = routes;
+    checked.mutable_validate_clusters()->set_value(true);
+    table = decide::RouteTable::Compile(checked, &found, options);
+  } else {
+    table = decide::RouteTable::Compile(routes, &found, options);
+  }
   for (api::SourceError& e : found) {
     std::string at = JoinPath(path, e.path);
     e.warning ? errors->Warn(std::move(at), std::move(e.message)) : errors->Add(std::move(at), std::move(e.message));
