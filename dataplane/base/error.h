@@ -8,8 +8,8 @@ namespace weft {
 // Which party an error is to be blamed on.
 enum class Side : uint8_t { kDownstream, kUpstream, kLocal };
 
-// What went wrong while moving one request. One table (proxy/error_table.h) maps each code to HTTP status, gRPC status,
-// Envoy response flag and response-code detail.
+// What went wrong while moving one request. One table (proxy/error_table.h) maps each code to HTTP status, Envoy response
+// flag and response-code detail.
 enum class ErrorCode : uint8_t {
   kNone = 0,
   kBadRequest,           // the peer's bytes are not valid HTTP

@@ -139,8 +139,9 @@ void ConfigManager::StartStatic() {
     static_done_ = true;
     std::vector<std::pair<std::string, std::string>> failed;
     for (XdsRefusal& r : refused) failed.emplace_back(r.name, r.reason);
-    NotifyReady();
+    bool all = failed.empty();
     if (static_applied_) static_applied_(std::move(failed));
+    if (all) NotifyReady();  // else the process is about to end
   });
 }
 
