@@ -29,7 +29,8 @@ class AdminServer::Impl {
     thread_ = std::thread([this] { loop_.Run(); });
     loop_.Post([&] {
       server_ = std::make_unique<http::SimpleServer>(
-          loop_, [this](const http::SimpleRequest& request, const http::SimpleServer::Respond& respond) {
+          loop_,
+          [this](const http::SimpleRequest& request, const http::SimpleServer::Respond& respond) {
             AdminResponse answer = handlers_->Handle({request.method, request.path, request.query});
             http::SimpleResponse response;
             response.status = answer.status;

@@ -10,7 +10,8 @@
 namespace weft::ctl::admin {
 
 // The debug endpoints over HTTP/1.1, on a loop and thread of their own.
-// Owner: app. Thread: Start and Stop by the owner. Destroyed when: the process stops, before the handlers.
+// Owner: app. Thread: Start and Stop by the owner. Destroyed when: the process stops, before the
+// handlers.
 class AdminServer {
  public:
   explicit AdminServer(const AdminHandlers* handlers);

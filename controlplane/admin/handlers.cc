@@ -30,7 +30,8 @@ constexpr Endpoint kEndpoints[] = {
     {"/ready", "200 once the configuration has been read"},
     {"/metrics", "Prometheus text"},
     {"/debug/syncz", "what each proxy was sent, took and refused"},
-    {"/debug/configz", "objects that were read: where they are written, whether they are in effect, what is wrong"},
+    {"/debug/configz",
+     "objects that were read: where they are written, whether they are in effect, what is wrong"},
     {"/debug/endpointz", "endpoints by cluster; ?cluster= for one"},
     {"/debug/config_dump", "?proxyID=NODE: the resources that a proxy has"},
 };
@@ -43,8 +44,12 @@ class Json {
   void EndObject() { writer_.EndObject(); }
   void BeginArray() { writer_.StartArray(); }
   void EndArray() { writer_.EndArray(); }
-  void Key(std::string_view key) { writer_.Key(key.data(), static_cast<rapidjson::SizeType>(key.size())); }
-  void Value(std::string_view text) { writer_.String(text.data(), static_cast<rapidjson::SizeType>(text.size())); }
+  void Key(std::string_view key) {
+    writer_.Key(key.data(), static_cast<rapidjson::SizeType>(key.size()));
+  }
+  void Value(std::string_view text) {
+    writer_.String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
+  }
   void Value(const char* text) { Value(std::string_view(text)); }
   void Value(bool value) { writer_.Bool(value); }
   void Value(int value) { writer_.Int(value); }
@@ -61,7 +66,9 @@ class Json {
     rapidjson::StringStream stream(json.c_str());
     rapidjson::Reader().Parse(stream, writer_);
   }
-  AdminResponse Take() { return {200, kJson, std::string(buffer_.GetString(), buffer_.GetSize()) + "\n"}; }
+  AdminResponse Take() {
+    return {200, kJson, std::string(buffer_.GetString(), buffer_.GetSize()) + "\n"};
+  }
 
  private:
   rapidjson::StringBuffer buffer_;
@@ -69,7 +76,8 @@ class Json {
 };
 
 std::string TimeText(std::chrono::system_clock::time_point time) {
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
+  const auto ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
   const std::time_t seconds = static_cast<std::time_t>(ms / 1000);
   std::tm parts{};
   gmtime_r(&seconds, &parts);
@@ -128,7 +136,8 @@ AdminResponse AdminHandlers::Handle(const AdminRequest& request) const {
   if (request.path == "/debug/endpointz") return Endpointz(request.query);
   if (request.path == "/debug/config_dump") return ConfigDump(request.query);
   std::string list;
-  for (const Endpoint& endpoint : kEndpoints) StrAppend(&list, endpoint.path, "  ", endpoint.what, "\n");
+  for (const Endpoint& endpoint : kEndpoints)
+    StrAppend(&list, endpoint.path, "  ", endpoint.what, "\n");
   if (request.path == "/" || request.path == "/debug" || request.path == "/debug/") {
     return {200, "text/plain; charset=utf-8", StrCat("weft-controller ", version_, "\n\n", list)};
   }
@@ -145,7 +154,8 @@ AdminResponse AdminHandlers::Metrics() const {
   const StatePtr state = engine_->state();
   const ConfigEngine::Counts counts = engine_->counts();
   MetricsText text;
-  text.Gauge("weft_controller_info", "Version of this controller.", 1, StrCat("{version=\"", version_, "\"}"));
+  text.Gauge("weft_controller_info", "Version of this controller.", 1,
+             StrCat("{version=\"", version_, "\"}"));
   text.Gauge("weft_controller_start_time_seconds", "Unix time of the start.",
              std::chrono::duration<double>(started_.time_since_epoch()).count());
   text.Gauge("weft_config_synced", "1 once every source has been read.", state->synced() ? 1 : 0);
@@ -165,29 +175,39 @@ AdminResponse AdminHandlers::Metrics() const {
   text.Counter("weft_config_events_total", "Events that sources delivered.", counts.events);
   text.Counter("weft_config_states_total", "States that were made.", counts.states);
   text.Counter("weft_graph_recomputed_total", "Derivations that were computed.", counts.recomputed);
-  text.Gauge("weft_graph_resources", "Resources that are kept computed.", static_cast<double>(counts.resources));
-  text.Gauge("weft_graph_proxies", "Different proxies that are attached.", static_cast<double>(counts.proxies));
+  text.Gauge("weft_graph_resources", "Resources that are kept computed.",
+             static_cast<double>(counts.resources));
+  text.Gauge("weft_graph_proxies", "Different proxies that are attached.",
+             static_cast<double>(counts.proxies));
 
   text.Gauge("weft_xds_sessions", "Discovery streams now.", static_cast<double>(hub_->sessions()));
-  text.Gauge("weft_xds_push_queue", "Proxies that wait for their turn.", static_cast<double>(hub_->queued()));
-  text.Counter("weft_xds_sessions_opened_total", "Discovery streams that were opened.", c.sessions_opened);
-  text.Counter("weft_xds_sessions_rejected_total", "Discovery streams that were refused.", c.sessions_rejected);
+  text.Gauge("weft_xds_push_queue", "Proxies that wait for their turn.",
+             static_cast<double>(hub_->queued()));
+  text.Counter("weft_xds_sessions_opened_total", "Discovery streams that were opened.",
+               c.sessions_opened);
+  text.Counter("weft_xds_sessions_rejected_total", "Discovery streams that were refused.",
+               c.sessions_rejected);
   text.Counter("weft_xds_requests_total", "Discovery requests.", c.requests);
   text.Counter("weft_xds_bad_requests_total", "Requests that ended their stream.", c.bad_requests);
   text.Counter("weft_xds_pushes_total", "Discovery responses.", c.pushes);
-  text.Counter("weft_xds_pushed_resources_total", "Resources in discovery responses.", c.pushed_resources);
-  text.Counter("weft_xds_removed_resources_total", "Removals in discovery responses.", c.removed_resources);
+  text.Counter("weft_xds_pushed_resources_total", "Resources in discovery responses.",
+               c.pushed_resources);
+  text.Counter("weft_xds_removed_resources_total", "Removals in discovery responses.",
+               c.removed_resources);
   text.Counter("weft_xds_pushed_bytes_total", "Bytes of discovery responses.", c.pushed_bytes);
   text.Counter("weft_xds_acks_total", "Responses that proxies accepted.", c.acks);
   text.Counter("weft_xds_nacks_total", "Responses that proxies refused.", c.nacks);
-  text.Counter("weft_xds_stale_nonces_total", "Answers to responses that are not outstanding.", c.stale_nonces);
-  text.Counter("weft_xds_merged_states_total", "Changes that were merged into a push that had not gone out.",
-               c.merged_states);
-  text.Counter("weft_xds_hold_timeouts_total", "Routes or removals that went before what they wait for was accepted.",
+  text.Counter("weft_xds_stale_nonces_total", "Answers to responses that are not outstanding.",
+               c.stale_nonces);
+  text.Counter("weft_xds_merged_states_total",
+               "Changes that were merged into a push that had not gone out.", c.merged_states);
+  text.Counter("weft_xds_hold_timeouts_total",
+               "Routes or removals that went before what they wait for was accepted.",
                c.hold_timeouts);
-  text.Counter("weft_xds_answer_timeouts_total", "Responses that were not answered in time.", c.answer_timeouts);
-  text.Counter("weft_xds_stalled_streams_total", "Streams that were ended since the client did not read.",
-               c.stalled_closed);
+  text.Counter("weft_xds_answer_timeouts_total", "Responses that were not answered in time.",
+               c.answer_timeouts);
+  text.Counter("weft_xds_stalled_streams_total",
+               "Streams that were ended since the client did not read.", c.stalled_closed);
   text.Convergence("weft_xds_convergence_seconds", "From a change until a proxy accepted it.", c);
   return {200, "text/plain; version=0.0.4; charset=utf-8", text.Take()};
 }
@@ -201,7 +221,8 @@ AdminResponse AdminHandlers::Syncz() const {
     json.Member("cluster", connection.cluster);
     json.Member("client", connection.client);
     json.Member("peer", connection.peer);
-    json.Member("protocol", connection.protocol == xds::Protocol::kDelta ? "DELTA" : "STATE_OF_THE_WORLD");
+    json.Member("protocol",
+                connection.protocol == xds::Protocol::kDelta ? "DELTA" : "STATE_OF_THE_WORLD");
     json.Member("connectedSince", TimeText(connection.since));
     json.Member("writing", connection.writing);
     json.Key("types");
@@ -250,7 +271,8 @@ AdminResponse AdminHandlers::Syncz() const {
 AdminResponse AdminHandlers::Configz() const {
   std::map<ObjectKey, ObjectPtr> newest;
   for (ConfigEngine::StoredObject& stored : engine_->Objects()) {
-    if (ObjectPtr object = stored.newest != nullptr ? stored.newest : stored.in_effect) newest[object->key] = object;
+    if (ObjectPtr object = stored.newest != nullptr ? stored.newest : stored.in_effect)
+      newest[object->key] = object;
   }
   std::vector<ObjectStatus> statuses = engine_->Statuses();
   std::set<std::string> told;
@@ -284,8 +306,8 @@ AdminResponse AdminHandlers::Configz() const {
     WriteErrors(json, status.errors);
     for (const api::SourceError& error : status.errors) told.insert(error.ToString());
     if (auto it = newest.find(status.key); it != newest.end()) {
-      json.Raw("object", api::ResourceToJson(it->second->api_version, it->second->key.kind, it->second->meta,
-                                             *it->second->spec));
+      json.Raw("object", api::ResourceToJson(it->second->api_version, it->second->key.kind,
+                                             it->second->meta, *it->second->spec));
     }
     json.EndObject();
   }
@@ -339,10 +361,11 @@ AdminResponse AdminHandlers::ConfigDump(std::string_view query) const {
     std::string list;
     for (const std::string& id : known) StrAppend(&list, "\n  ", id);
     if (list.empty()) list = "\n  (none)";
-    return Error(wanted.empty() ? 400 : 404,
-                 StrCat(wanted.empty() ? std::string("?proxyID= is missing: a node id, or NAME.NAMESPACE")
-                                       : StrCat("no proxy \"", wanted, "\" is connected"),
-                        "; connected are", list));
+    return Error(
+        wanted.empty() ? 400 : 404,
+        StrCat(wanted.empty() ? std::string("?proxyID= is missing: a node id, or NAME.NAMESPACE")
+                              : StrCat("no proxy \"", wanted, "\" is connected"),
+               "; connected are", list));
   }
   Json json;
   json.BeginObject();
@@ -356,7 +379,8 @@ AdminResponse AdminHandlers::ConfigDump(std::string_view query) const {
       json.Member("version", sent.resource->version);
       json.Member("acceptedVersion", sent.accepted_version);
       json.Member("refused", sent.refused);
-      if (!sent.resource->value.empty()) json.Raw("resource", ResourceJson(sent.type_url, sent.resource->value));
+      if (!sent.resource->value.empty())
+        json.Raw("resource", ResourceJson(sent.type_url, sent.resource->value));
       json.EndObject();
     }
   }

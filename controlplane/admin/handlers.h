@@ -18,7 +18,8 @@ struct AdminResponse {
   std::string body;
 };
 
-// The debug endpoints of the controller: functions from a request to an answer, without a transport.
+// The debug endpoints of the controller: functions from a request to an answer, without a
+// transport.
 //   /ready  /metrics  /debug/syncz  /debug/configz  /debug/endpointz  /debug/config_dump?proxyID=
 // Owner: app. Thread: any. Destroyed when: before the engine and the hub.
 class AdminHandlers {

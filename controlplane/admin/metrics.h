@@ -12,8 +12,10 @@ namespace weft::ctl::admin {
 // https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 class MetricsText {
  public:
-  void Gauge(std::string_view name, std::string_view help, double value, std::string_view labels = "");
-  void Counter(std::string_view name, std::string_view help, uint64_t value, std::string_view labels = "");
+  void Gauge(std::string_view name, std::string_view help, double value,
+             std::string_view labels = "");
+  void Counter(std::string_view name, std::string_view help, uint64_t value,
+               std::string_view labels = "");
   // One more sample of the metric that was added last.
   void More(std::string_view name, uint64_t value, std::string_view labels);
   void Convergence(std::string_view name, std::string_view help, const xds::Counters& counters);

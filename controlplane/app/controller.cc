@@ -35,11 +35,14 @@ absl::Status Controller::CheckDirectories() const {
     const int error = errno;
     const std::string what = StrCat("--config ", directory, ": ");
     if (error == ENOENT) {
-      return absl::NotFoundError(
-          StrCat(what, "there is no such directory; create it (mkdir -p ", directory, ") or name another"));
+      return absl::NotFoundError(StrCat(what, "there is no such directory; create it (mkdir -p ",
+                                        directory, ") or name another"));
     }
-    if (error == ENOTDIR) return absl::InvalidArgumentError(StrCat(what, "is not a directory; name the one that the file is in"));
-    return absl::PermissionDeniedError(StrCat(what, "can't be read (", std::strerror(error), "), by uid ", geteuid()));
+    if (error == ENOTDIR)
+      return absl::InvalidArgumentError(
+          StrCat(what, "is not a directory; name the one that the file is in"));
+    return absl::PermissionDeniedError(
+        StrCat(what, "can't be read (", std::strerror(error), "), by uid ", geteuid()));
   }
   return absl::OkStatus();
 }
@@ -75,7 +78,8 @@ absl::Status Controller::Start(const std::function<bool()>& cancelled) {
   engine_->OnNewState([this](const StatePtr&, const StateChange&) { hub_->OnNewState(); });
   engine_->Start();
   while (!engine_->state()->synced()) {
-    if (cancelled && cancelled()) return absl::CancelledError("stopped before the configuration was read");
+    if (cancelled && cancelled())
+      return absl::CancelledError("stopped before the configuration was read");
     engine_->WaitForConfigGeneration(1, std::chrono::milliseconds(100));
   }
 
@@ -105,10 +109,13 @@ absl::Status Controller::Start(const std::function<bool()>& cancelled) {
   size_t errors = 0;
   for (const api::SourceError& error : engine_->Errors()) errors += !error.warning;
   std::string from;
-  for (const std::string& directory : options_.directories) StrAppend(&from, from.empty() ? "" : ", ", directory);
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - started);
-  LogInfo(StrCat("weft-controller ", kVersion, " serves xDS on ", ads_->address(), ", debug endpoints on ",
-                 admin_->address(), mgmt_ == nullptr ? "" : ", management on ", options_.mgmt_socket, "; read ",
+  for (const std::string& directory : options_.directories)
+    StrAppend(&from, from.empty() ? "" : ", ", directory);
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::steady_clock::now() - started);
+  LogInfo(StrCat("weft-controller ", kVersion, " serves xDS on ", ads_->address(),
+                 ", debug endpoints on ", admin_->address(),
+                 mgmt_ == nullptr ? "" : ", management on ", options_.mgmt_socket, "; read ",
                  in_effect, " objects from ", from, " in ", ms.count(), " ms",
                  errors == 0 ? std::string() : StrCat("; ", errors, " errors in them, see above")));
   return absl::OkStatus();

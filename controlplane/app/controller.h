@@ -19,15 +19,17 @@ namespace weft::ctl::app {
 
 // The whole controller, wired:
 //   files -> FileSource -> ConfigEngine -> ConfigProvider -> Hub -> AdsServer -> proxies
-//                              `-> AdminHandlers -> AdminServer (HTTP), ManagementService -> MgmtServer (Unix socket)
+//                              `-> AdminHandlers -> AdminServer (HTTP), ManagementService ->
+//                              MgmtServer (Unix socket)
 // Owner: main, or a test. Thread: Start and Stop by the owner. Destroyed when: the process stops.
 class Controller {
  public:
   explicit Controller(Options options);
   ~Controller();
 
-  // Returns when proxies are served, that is, when the directories have been read once; broken files in them are
-  // reported and do not keep it from starting. `cancelled` is asked while it waits. An error says what to do.
+  // Returns when proxies are served, that is, when the directories have been read once; broken
+  // files in them are reported and do not keep it from starting. `cancelled` is asked while it
+  // waits. An error says what to do.
   absl::Status Start(const std::function<bool()>& cancelled = nullptr);
   void Stop();
 

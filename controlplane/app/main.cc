@@ -30,7 +30,8 @@ int main(int argc, char** argv) {
   weft::ParseLogLevel(options.log_level, &level);
   weft::SetLogLevel(level);
   if (!options.log_file.empty() && !weft::SetLogFile(options.log_file)) {
-    std::fprintf(stderr, "weft-controller: --log-file %s: can't be opened for writing\n", options.log_file.c_str());
+    std::fprintf(stderr, "weft-controller: --log-file %s: can't be opened for writing\n",
+                 options.log_file.c_str());
     return 1;
   }
   RaiseFileLimit();

@@ -21,8 +21,8 @@ struct Options {
   size_t max_proxies = 20000;
 };
 
-// The command line. Returns true when the program goes on; else it has printed what there is to say (help, version, a
-// mistake) and `exit_code` is set.
+// The command line. Returns true when the program goes on; else it has printed what there is to say
+// (help, version, a mistake) and `exit_code` is set.
 bool ParseOptions(int argc, const char* const* argv, Options* options, int* exit_code);
 
 }  // namespace weft::ctl::app

@@ -26,12 +26,13 @@ grpc::Status ToGrpc(const absl::Status& status) {
 // The bytes are moved, not copied.
 grpc::ByteBuffer ToBuffer(std::string bytes) {
   auto* owned = new std::string(std::move(bytes));
-  grpc::Slice slice(owned->data(), owned->size(), [](void* p) { delete static_cast<std::string*>(p); }, owned);
+  grpc::Slice slice(
+      owned->data(), owned->size(), [](void* p) { delete static_cast<std::string*>(p); }, owned);
   return grpc::ByteBuffer(&slice, 1);
 }
 
-// One gRPC stream. gRPC calls one reaction of a kind at a time, in its threads; Write and Close come from any.
-// Owner: itself, from Begin until OnDone; also the Connection.
+// One gRPC stream. gRPC calls one reaction of a kind at a time, in its threads; Write and Close
+// come from any. Owner: itself, from Begin until OnDone; also the Connection.
 template <typename Message, Protocol kProtocol>
 class AdsStream final : public RawReactor, public Stream {
  public:
@@ -106,14 +107,16 @@ class AdsStream final : public RawReactor, public Stream {
   Hub* const hub_;
   const std::string peer_;
   std::shared_ptr<AdsStream> self_;
-  std::shared_ptr<Connection> connection_;  // set in the first OnReadDone, before anything is written
+  std::shared_ptr<Connection>
+      connection_;  // set in the first OnReadDone, before anything is written
   grpc::ByteBuffer incoming_, outgoing_;
   std::mutex mutex_;
   bool finished_ = false;
 };
 
 using RawService = AggregatedDiscoveryService::WithRawCallbackMethod_StreamAggregatedResources<
-    AggregatedDiscoveryService::WithRawCallbackMethod_DeltaAggregatedResources<AggregatedDiscoveryService::Service>>;
+    AggregatedDiscoveryService::WithRawCallbackMethod_DeltaAggregatedResources<
+        AggregatedDiscoveryService::Service>>;
 
 class Service final : public RawService {
  public:
@@ -138,7 +141,8 @@ class AdsServer::Impl {
   std::unique_ptr<grpc::Server> server;
 };
 
-AdsServer::AdsServer(Hub* hub, AdsServerOptions options) : hub_(hub), options_(std::move(options)) {}
+AdsServer::AdsServer(Hub* hub, AdsServerOptions options)
+    : hub_(hub), options_(std::move(options)) {}
 
 AdsServer::~AdsServer() { Stop(); }
 
@@ -154,8 +158,10 @@ absl::Status AdsServer::Start() {
   builder.SetMaxReceiveMessageSize(static_cast<int>(options_.max_request_bytes));
   builder.SetMaxSendMessageSize(-1);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(options_.keepalive_time.count()));
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(options_.keepalive_timeout.count()));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS,
+                             static_cast<int>(options_.keepalive_time.count()));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                             static_cast<int>(options_.keepalive_timeout.count()));
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   // Proxies ping, too; many more often than gRPC's default of 5 minutes allows.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
@@ -163,7 +169,8 @@ absl::Status AdsServer::Start() {
   impl_->server = builder.BuildAndStart();
   if (impl_->server == nullptr || port == 0) {
     impl_.reset();
-    return absl::UnavailableError(absl::StrCat("can't listen on ", options_.address, " (--xds-address)"));
+    return absl::UnavailableError(
+        absl::StrCat("can't listen on ", options_.address, " (--xds-address)"));
   }
   address_ = absl::StrCat(options_.address.substr(0, options_.address.rfind(':')), ":", port);
   return absl::OkStatus();

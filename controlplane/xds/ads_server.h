@@ -18,9 +18,9 @@ struct AdsServerOptions {
   std::chrono::milliseconds stop_limit{2000};
 };
 
-// envoy.service.discovery.v3.AggregatedDiscoveryService over gRPC, both variants; a thin adapter of Hub.
-// Owner: app. Thread: Start and Stop by the owner; streams run in gRPC's threads.
-// Destroyed when: the process stops, before the Hub.
+// envoy.service.discovery.v3.AggregatedDiscoveryService over gRPC, both variants; a thin adapter of
+// Hub. Owner: app. Thread: Start and Stop by the owner; streams run in gRPC's threads. Destroyed
+// when: the process stops, before the Hub.
 class AdsServer {
  public:
   AdsServer(Hub* hub, AdsServerOptions options);
@@ -41,7 +41,8 @@ class AdsServer {
   std::unique_ptr<Impl> impl_;
 };
 
-// Whether "host:port" (a numeric address or localhost) can be listened on now; the error says why not, in words.
+// Whether "host:port" (a numeric address or localhost) can be listened on now; the error says why
+// not, in words.
 absl::Status CheckListen(const std::string& address, const std::string& flag);
 
 }  // namespace weft::ctl::xds

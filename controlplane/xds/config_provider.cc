@@ -21,7 +21,8 @@ class View : public ResourceView {
     return type ? state_->List(*type, proxy_) : std::vector<ResourcePtr>();
   }
 
-  std::optional<std::vector<std::string>> ChangedSince(std::string_view type_url, uint64_t generation,
+  std::optional<std::vector<std::string>> ChangedSince(std::string_view type_url,
+                                                       uint64_t generation,
                                                        bool wildcard) const override {
     const std::optional<ResourceType> type = TypeFromUrl(type_url);
     if (!type) return std::vector<std::string>();

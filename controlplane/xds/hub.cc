@@ -17,7 +17,8 @@ std::string ClientName(const Node& node) {
     version = absl::StrCat(v.major_number(), ".", v.minor_number(), ".", v.patch());
   }
   if (node.user_agent_name().empty()) return version;
-  return version.empty() ? node.user_agent_name() : absl::StrCat(node.user_agent_name(), " ", version);
+  return version.empty() ? node.user_agent_name()
+                         : absl::StrCat(node.user_agent_name(), " ", version);
 }
 
 }  // namespace
@@ -45,12 +46,15 @@ void Connection::OnRequest(const Request& request) {
   }
   if (request.nack) {
     std::string refused;
-    for (const Refusal& r : request.nack->refusals) absl::StrAppend(&refused, refused.empty() ? " " : ", ", r.name);
-    LogWarning(absl::StrCat("xds: ", node_id_, " refused ", request.type_url, refused, ": ", request.nack->message));
+    for (const Refusal& r : request.nack->refusals)
+      absl::StrAppend(&refused, refused.empty() ? " " : ", ", r.name);
+    LogWarning(absl::StrCat("xds: ", node_id_, " refused ", request.type_url, refused, ": ",
+                            request.nack->message));
   }
   if (!status.ok()) {
     Bump(hub_->counters_.bad_requests);
-    LogWarning(absl::StrCat("xds: stream of ", node_id_, " (", peer_, ") ended: ", status.message()));
+    LogWarning(
+        absl::StrCat("xds: stream of ", node_id_, " (", peer_, ") ended: ", status.message()));
     Close(status);
     return;
   }
@@ -112,7 +116,8 @@ void Connection::Tick(SteadyTime now) {
   }
   if (stalled) {
     Bump(hub_->counters_.stalled_closed);
-    LogWarning(absl::StrCat("xds: ", node_id_, " (", peer_, ") does not read its stream; ended it"));
+    LogWarning(
+        absl::StrCat("xds: ", node_id_, " (", peer_, ") does not read its stream; ended it"));
     Close(absl::DeadlineExceededError("the client did not read the stream"));
   } else if (due) {
     hub_->queue_.Add(shared_from_this());
@@ -145,13 +150,17 @@ std::vector<SentResource> Connection::Sent() {
 }
 
 Hub::Hub(ResourceProvider* provider, const HubOptions& options, Clock clock)
-    : provider_(provider), options_(options), clock_(std::move(clock)), queue_(options.push_threads) {
+    : provider_(provider),
+      options_(options),
+      clock_(std::move(clock)),
+      queue_(options.push_threads) {
   if (!clock_) ticks_ = std::thread([this] { RunTicks(); });
 }
 
 Hub::~Hub() { Shutdown(); }
 
-absl::StatusOr<std::shared_ptr<Connection>> Hub::Open(Protocol protocol, const Node& node, std::string peer,
+absl::StatusOr<std::shared_ptr<Connection>> Hub::Open(Protocol protocol, const Node& node,
+                                                      std::string peer,
                                                       std::shared_ptr<Stream> stream) {
   {
     // Before anything is computed for it.
@@ -159,8 +168,9 @@ absl::StatusOr<std::shared_ptr<Connection>> Hub::Open(Protocol protocol, const N
     if (stopping_) return absl::UnavailableError("the controller is stopping");
     if (connections_.size() >= options_.max_sessions) {
       Bump(counters_.sessions_rejected);
-      return absl::ResourceExhaustedError(
-          absl::StrCat("the controller serves at most ", options_.max_sessions, " streams; try another or later"));
+      return absl::ResourceExhaustedError(absl::StrCat("the controller serves at most ",
+                                                       options_.max_sessions,
+                                                       " streams; try another or later"));
     }
   }
   absl::StatusOr<std::unique_ptr<ProxyResources>> resources = provider_->Open(node);
@@ -173,8 +183,8 @@ absl::StatusOr<std::shared_ptr<Connection>> Hub::Open(Protocol protocol, const N
   std::lock_guard lock(mutex_);
   if (stopping_) return absl::UnavailableError("the controller is stopping");
   const uint64_t id = next_id_++;
-  auto connection = std::make_shared<Connection>(this, id, protocol, node, std::move(peer), *std::move(resources),
-                                                 std::move(stream));
+  auto connection = std::make_shared<Connection>(this, id, protocol, node, std::move(peer),
+                                                 *std::move(resources), std::move(stream));
   connections_.emplace(id, connection);
   Bump(counters_.sessions_opened);
   return connection;
@@ -209,7 +219,8 @@ void Hub::Shutdown() {
   }
   if (ticks_.joinable()) ticks_.join();
   queue_.Stop();
-  for (auto& connection : All()) connection->Close(absl::UnavailableError("the controller is stopping"));
+  for (auto& connection : All())
+    connection->Close(absl::UnavailableError("the controller is stopping"));
 }
 
 std::vector<std::shared_ptr<Connection>> Hub::All() const {

@@ -52,9 +52,9 @@ struct ConnectionStatus {
 
 class Hub;
 
-// One connected proxy: its session, its stream, and the lock that serialises them. A client that does not read has one
-// response in the transport and none here.
-// Owner: shared by Hub and the transport. Thread: any. Destroyed when: OnClosed was called and no push is running.
+// One connected proxy: its session, its stream, and the lock that serialises them. A client that
+// does not read has one response in the transport and none here. Owner: shared by Hub and the
+// transport. Thread: any. Destroyed when: OnClosed was called and no push is running.
 class Connection : public Pushable, public std::enable_shared_from_this<Connection> {
  public:
   Connection(Hub* hub, uint64_t id, Protocol protocol, const Node& node, std::string peer,
@@ -90,17 +90,20 @@ class Connection : public Pushable, public std::enable_shared_from_this<Connecti
 };
 
 // All connections, and who tells them what.
-// Owner: app. Thread: any. Destroyed when: after Shutdown and when the transport has ended its streams.
+// Owner: app. Thread: any. Destroyed when: after Shutdown and when the transport has ended its
+// streams.
 class Hub {
  public:
   using Clock = std::function<SteadyTime()>;
 
-  // `clock` null: the steady clock, and a thread of its own that ticks. With a clock, Tick is the caller's.
+  // `clock` null: the steady clock, and a thread of its own that ticks. With a clock, Tick is the
+  // caller's.
   Hub(ResourceProvider* provider, const HubOptions& options, Clock clock = nullptr);
   ~Hub();
 
   // An error refuses the stream; the message is for the client.
-  absl::StatusOr<std::shared_ptr<Connection>> Open(Protocol protocol, const Node& node, std::string peer,
+  absl::StatusOr<std::shared_ptr<Connection>> Open(Protocol protocol, const Node& node,
+                                                   std::string peer,
                                                    std::shared_ptr<Stream> stream);
   // There is a newer state. Does not block.
   void OnNewState();

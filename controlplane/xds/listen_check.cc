@@ -15,12 +15,14 @@ namespace weft::ctl::xds {
 absl::Status CheckListen(const std::string& address, const std::string& flag) {
   const size_t colon = address.rfind(':');
   uint32_t port = 0;
-  if (colon == std::string::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port) || port > 65535) {
+  if (colon == std::string::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port) ||
+      port > 65535) {
     return absl::InvalidArgumentError(
         absl::StrCat(flag, ": \"", address, "\" is not HOST:PORT, such as 127.0.0.1:15010"));
   }
   std::string host = address.substr(0, colon);
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
   if (host == "localhost") host = "127.0.0.1";
 
   sockaddr_storage storage{};
@@ -37,7 +39,8 @@ absl::Status CheckListen(const std::string& address, const std::string& flag) {
     length = sizeof(*v6);
   } else {
     return absl::InvalidArgumentError(
-        absl::StrCat(flag, ": \"", host, "\" is not an IP address; give one of this machine's, such as 127.0.0.1"));
+        absl::StrCat(flag, ": \"", host,
+                     "\" is not an IP address; give one of this machine's, such as 127.0.0.1"));
   }
   const int fd = socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return absl::InternalError(absl::StrCat(flag, ": socket: ", std::strerror(errno)));
@@ -47,19 +50,24 @@ absl::Status CheckListen(const std::string& address, const std::string& flag) {
   if (error == 0 && listen(fd, 1) != 0) error = errno;
   close(fd);
   switch (error) {
-    case 0:
-      return absl::OkStatus();
+    case 0: return absl::OkStatus();
     case EADDRINUSE:
-      return absl::UnavailableError(absl::StrCat("can't listen on ", address, ": the address is in use by another program "
-                                                 "(another weft-controller?); stop it or choose another by ", flag));
+      return absl::UnavailableError(
+          absl::StrCat("can't listen on ", address,
+                       ": the address is in use by another program "
+                       "(another weft-controller?); stop it or choose another by ",
+                       flag));
     case EADDRNOTAVAIL:
       return absl::InvalidArgumentError(
-          absl::StrCat("can't listen on ", address, ": this machine does not have that address; choose another by ", flag));
+          absl::StrCat("can't listen on ", address,
+                       ": this machine does not have that address; choose another by ", flag));
     case EACCES:
       return absl::PermissionDeniedError(absl::StrCat(
-          "can't listen on ", address, ": not permitted (ports below 1024 need a privilege); choose another by ", flag));
+          "can't listen on ", address,
+          ": not permitted (ports below 1024 need a privilege); choose another by ", flag));
     default:
-      return absl::UnavailableError(absl::StrCat("can't listen on ", address, ": ", std::strerror(error)));
+      return absl::UnavailableError(
+          absl::StrCat("can't listen on ", address, ": ", std::strerror(error)));
   }
 }
 

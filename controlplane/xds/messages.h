@@ -1,4 +1,5 @@
-// Discovery requests and responses without a transport: what both protocol variants have in common, as plain values.
+// Discovery requests and responses without a transport: what both protocol variants have in common,
+// as plain values.
 #pragma once
 
 #include <cstddef>
@@ -26,8 +27,8 @@ struct Refusal {
 struct Nack {
   int code = 0;
   std::string message;
-  // From error_detail.details, by proxies that say which resources they refused (all others of the response are then
-  // accepted). Empty: the proxy did not say.
+  // From error_detail.details, by proxies that say which resources they refused (all others of the
+  // response are then accepted). Empty: the proxy did not say.
   std::vector<Refusal> refusals;
 };
 
@@ -49,7 +50,8 @@ struct Request {
 struct Response {
   std::string type_url;
   std::string nonce;
-  // version_info or system_version_info: a hash over everything that the client has of the type after this response.
+  // version_info or system_version_info: a hash over everything that the client has of the type
+  // after this response.
   std::string version;
   std::vector<ResourcePtr> resources;
   // Delta only.

@@ -6,33 +6,16 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
+#include "controlplane/xds/session_version.h"
 #include "controlplane/xds/type_order.h"
 
 namespace weft::ctl::xds {
 namespace {
 
 constexpr std::string_view kWildcard = "*";
-// Unanswered responses of a type that are remembered; more than one only when the answer limit has passed.
+// Unanswered responses of a type that are remembered; more than one only when the answer limit has
+// passed.
 constexpr size_t kMaxOutstanding = 4;
-
-// FNV-1a with a finalizer. Summed over a set it gives a version that does not depend on order and is equal on every
-// controller.
-uint64_t HashOf(const Resource& resource) {
-  uint64_t h = 0xcbf29ce484222325u;
-  auto add = [&h](std::string_view text) {
-    for (unsigned char c : text) h = (h ^ c) * 0x100000001b3u;
-    h = (h ^ 0xff) * 0x100000001b3u;
-  };
-  add(resource.name);
-  add(resource.version);
-  h ^= h >> 31;
-  h *= 0x7fb5d329728ea185u;
-  h ^= h >> 27;
-  return h;
-}
-
-std::string VersionText(uint64_t hash) { return absl::StrCat(absl::Hex(hash, absl::kZeroPad16)); }
 
 // Tag and length bytes of a resource in a response, generously.
 size_t WireSize(const std::string& type_url, const Resource& r) {
@@ -75,7 +58,8 @@ absl::Status ProxySession::OnRequest(const Request& request, SteadyTime now) {
   Bump(counters_->requests);
   if (request.type_url.empty()) {
     return absl::InvalidArgumentError(
-        "type_url is empty: on an aggregated stream each request says which resource type it is about");
+        "type_url is empty: on an aggregated stream each request says which resource type it is "
+        "about");
   }
   bool first = false;
   absl::StatusOr<Type*> found = FindOrAdd(request.type_url, &first);
@@ -83,8 +67,9 @@ absl::Status ProxySession::OnRequest(const Request& request, SteadyTime now) {
   Type& type = **found;
 
   if (!first && !request.nonce.empty()) {
-    const bool outstanding = std::any_of(type.outstanding.begin(), type.outstanding.end(),
-                                         [&](const Outstanding& o) { return o.nonce == request.nonce; });
+    const bool outstanding =
+        std::any_of(type.outstanding.begin(), type.outstanding.end(),
+                    [&](const Outstanding& o) { return o.nonce == request.nonce; });
     if (outstanding) {
       OnAnswer(type, request, now);
     } else if (request.nonce != type.last_nonce) {
@@ -92,8 +77,9 @@ absl::Status ProxySession::OnRequest(const Request& request, SteadyTime now) {
       if (request.nack) RefuseForgotten(type, *request.nack);
     }
   }
-  // State of the world: a request that answers an older response (or was sent before the first arrived) is superseded
-  // by the one that answers the newest; its list of names is old. Delta requests carry changes, none may be dropped.
+  // State of the world: a request that answers an older response (or was sent before the first
+  // arrived) is superseded by the one that answers the newest; its list of names is old. Delta
+  // requests carry changes, none may be dropped.
   if (protocol_ == Protocol::kStateOfTheWorld && !first && request.nonce != type.last_nonce) {
     return absl::OkStatus();
   }
@@ -101,11 +87,13 @@ absl::Status ProxySession::OnRequest(const Request& request, SteadyTime now) {
 }
 
 absl::Status ProxySession::Subscribe(Type& type, const Request& request, bool first) {
-  absl::Status status = protocol_ == Protocol::kDelta ? SubscribeDelta(type, request, first)
-                                                      : SubscribeStateOfTheWorld(type, request, first);
+  absl::Status status = protocol_ == Protocol::kDelta
+                            ? SubscribeDelta(type, request, first)
+                            : SubscribeStateOfTheWorld(type, request, first);
   if (status.ok() && type.names.size() > options_.max_names_per_type) {
     return absl::ResourceExhaustedError(absl::StrCat("more than ", options_.max_names_per_type,
-                                                     " names of ", type.url, " subscribed on one stream"));
+                                                     " names of ", type.url,
+                                                     " subscribed on one stream"));
   }
   return status;
 }
@@ -131,7 +119,8 @@ absl::Status ProxySession::SubscribeDelta(Type& type, const Request& request, bo
   if (wildcard && !type.wildcard) {
     type.wildcard = true;
     type.rescan = true;
-    type.answer = true;  // even if there is nothing: a client waits for the first answer before it goes on
+    type.answer =
+        true;  // even if there is nothing: a client waits for the first answer before it goes on
     for (const auto& [name, version] : request.initial_versions) {
       if (first) remember(name, version);
     }
@@ -147,7 +136,8 @@ absl::Status ProxySession::SubscribeDelta(Type& type, const Request& request, bo
       if (!type.wildcard) remember(name, it->second);
       AddName(type, name, false);
     } else {
-      // A client that names a resource again may have lost it; it is sent even when nothing changed.
+      // A client that names a resource again may have lost it; it is sent even when nothing
+      // changed.
       AddName(type, name, !first);
     }
   }
@@ -161,7 +151,8 @@ absl::Status ProxySession::SubscribeDelta(Type& type, const Request& request, bo
   return absl::OkStatus();
 }
 
-absl::Status ProxySession::SubscribeStateOfTheWorld(Type& type, const Request& request, bool first) {
+absl::Status ProxySession::SubscribeStateOfTheWorld(Type& type, const Request& request,
+                                                    bool first) {
   absl::flat_hash_set<std::string> wanted;
   bool wildcard = false;
   for (const std::string& name : request.names) {
@@ -256,8 +247,10 @@ void ProxySession::OnAnswer(Type& type, const Request& request, SteadyTime now) 
     ++type.nacks;
     Bump(counters_->nacks);
     Refuse(type, response, *request.nack);
-    // Of a removal there is nothing to name. When all that was refused is of no interest any more, nothing is refused.
-    if (!type.refused.empty() || response.resources.empty()) type.last_error = request.nack->message;
+    // Of a removal there is nothing to name. When all that was refused is of no interest any more,
+    // nothing is refused.
+    if (!type.refused.empty() || response.resources.empty())
+      type.last_error = request.nack->message;
     return;
   }
   ++type.acks;
@@ -292,13 +285,14 @@ void ProxySession::Refuse(Type& type, const Outstanding& response, const Nack& n
       if (it == nack.refusals.end()) {
         Accept(type, resource);
       } else if (entry != type.entries.end() && entry->second.sent == resource) {
-        type.refused[resource->name] = {{resource->name, resource->version, it->field_path, it->reason}, true};
+        type.refused[resource->name] = {
+            {resource->name, resource->version, it->field_path, it->reason}, true};
       }
     }
     return;
   }
-  // What the client took before in the same version can't be the reason; of what was unsubscribed or sent anew
-  // meanwhile it can't be told.
+  // What the client took before in the same version can't be the reason; of what was unsubscribed
+  // or sent anew meanwhile it can't be told.
   std::vector<std::string> suspects;
   size_t others = 0;
   for (const ResourcePtr& resource : response.resources) {
@@ -315,7 +309,8 @@ void ProxySession::Refuse(Type& type, const Outstanding& response, const Nack& n
   if (mixed && protocol_ == Protocol::kDelta) type.isolate.push_front(response.removed);
 }
 
-// A response was refused so late that it is not remembered: it was about what was sent and never accepted.
+// A response was refused so late that it is not remembered: it was about what was sent and never
+// accepted.
 void ProxySession::RefuseForgotten(Type& type, const Nack& nack) {
   absl::flat_hash_set<const Resource*> under_way;
   for (const Outstanding& response : type.outstanding) {
@@ -323,16 +318,20 @@ void ProxySession::RefuseForgotten(Type& type, const Nack& nack) {
   }
   std::vector<std::string> suspects;
   for (const auto& [name, entry] : type.entries) {
-    if (entry.sent == nullptr || under_way.contains(entry.sent.get()) || type.refused.contains(name)) continue;
-    if (entry.accepted == nullptr || entry.accepted->version != entry.sent->version) suspects.push_back(name);
+    if (entry.sent == nullptr || under_way.contains(entry.sent.get()) ||
+        type.refused.contains(name))
+      continue;
+    if (entry.accepted == nullptr || entry.accepted->version != entry.sent->version)
+      suspects.push_back(name);
   }
   std::sort(suspects.begin(), suspects.end());
   Suspect(type, suspects, false, nack.message);
   if (!type.refused.empty()) type.last_error = nack.message;
 }
 
-// Refused, as far as is known. One bad resource must not keep the good ones of the same response from a client that
-// does not say which it was: they are sent again by halves. A complete state-of-the-world response can't be split.
+// Refused, as far as is known. One bad resource must not keep the good ones of the same response
+// from a client that does not say which it was: they are sent again by halves. A complete
+// state-of-the-world response can't be split.
 void ProxySession::Suspect(Type& type, const std::vector<std::string>& names, bool certain,
                            const std::string& reason) {
   for (const std::string& name : names) {
@@ -355,7 +354,8 @@ void ProxySession::Scan(Type& type, SteadyTime now) {
   type.seen_generation = view_->generation();
   if (changed) {
     for (const std::string& name : *changed) {
-      if (type.wildcard || type.names.contains(name)) Reconsider(type, name, view_->Find(type.url, name));
+      if (type.wildcard || type.names.contains(name))
+        Reconsider(type, name, view_->Find(type.url, name));
     }
   } else {
     absl::flat_hash_set<std::string_view> listed;
@@ -394,7 +394,8 @@ void ProxySession::Reconsider(Type& type, const std::string& name, const Resourc
   auto it = type.entries.find(name);
   const bool named = type.names.contains(name);
   if (current != nullptr) {
-    const bool up_to_date = it != type.entries.end() && !it->second.resend && it->second.sent != nullptr &&
+    const bool up_to_date = it != type.entries.end() && !it->second.resend &&
+                            it->second.sent != nullptr &&
                             it->second.sent->version == current->version;
     if (up_to_date) {
       type.pending.erase(name);
@@ -403,7 +404,8 @@ void ProxySession::Reconsider(Type& type, const std::string& name, const Resourc
     }
     return;
   }
-  const bool client_may_have_it = it != type.entries.end() && (it->second.sent != nullptr || it->second.resend);
+  const bool client_may_have_it =
+      it != type.entries.end() && (it->second.sent != nullptr || it->second.resend);
   const bool to_be_told = named && (it == type.entries.end() || !it->second.told_absent);
   if (!client_may_have_it && !to_be_told) {
     type.pending.erase(name);
@@ -411,14 +413,16 @@ void ProxySession::Reconsider(Type& type, const std::string& name, const Resourc
     return;
   }
   if (protocol_ == Protocol::kStateOfTheWorld && !type.complete) {
-    // This variant has no words for it: clients drop such resources when nothing refers to them any more.
+    // This variant has no words for it: clients drop such resources when nothing refers to them any
+    // more.
     MarkRemoved(type, name);
     return;
   }
   type.pending[name] = nullptr;
 }
 
-// A removal that may break what still uses the resource, as opposed to the answer that there is no such resource.
+// A removal that may break what still uses the resource, as opposed to the answer that there is no
+// such resource.
 bool ProxySession::IsBreak(const Type& type, const std::string& name) const {
   auto it = type.entries.find(name);
   return it != type.entries.end() && it->second.sent != nullptr;
@@ -508,7 +512,8 @@ absl::StatusOr<std::optional<Response>> ProxySession::Next(SteadyTime now) {
     const bool due = route ? !type->pending.empty() : HasUpserts(*type);
     if (!due && !type->answer) continue;
     if (due && route && !may_go(type->held_since, Made(now))) continue;
-    // A listener may take over the address of one that goes in the same change, so both go in one response.
+    // A listener may take over the address of one that goes in the same change, so both go in one
+    // response.
     return fill(*type, route);
   }
   for (auto& type : types_) {
@@ -522,7 +527,8 @@ absl::StatusOr<std::optional<Response>> ProxySession::Next(SteadyTime now) {
 
 // --- responses ---
 
-void ProxySession::SetSent(Type& type, const std::string& name, Entry& entry, ResourcePtr resource) {
+void ProxySession::SetSent(Type& type, const std::string& name, Entry& entry,
+                           ResourcePtr resource) {
   if (entry.sent != nullptr) type.sent_hash -= HashOf(*entry.sent);
   if (resource != nullptr) type.sent_hash += HashOf(*resource);
   entry.sent = std::move(resource);
@@ -537,14 +543,16 @@ void ProxySession::MarkSent(Type& type, const ResourcePtr& resource, SteadyTime 
   entry.told_absent = false;
   if (type.url != kClusterUrl || !changed) return;
 
-  // Envoy warms a changed cluster anew and waits for its endpoints, which by themselves did not change.
+  // Envoy warms a changed cluster anew and waits for its endpoints, which by themselves did not
+  // change.
   const ResourcePtr endpoints = view_->Find(kEndpointUrl, resource->name);
   if (endpoints == nullptr) return;
   expected_endpoints_[resource->name] = now + options_.hold_limit;
   if (!known) return;
   Type* type_of_endpoints = Find(kEndpointUrl);
-  const bool subscribed = type_of_endpoints != nullptr &&
-                          (type_of_endpoints->wildcard || type_of_endpoints->names.contains(resource->name));
+  const bool subscribed =
+      type_of_endpoints != nullptr &&
+      (type_of_endpoints->wildcard || type_of_endpoints->names.contains(resource->name));
   if (!subscribed) {
     rewarm_.insert(resource->name);
     return;
@@ -579,7 +587,8 @@ std::optional<Response> ProxySession::NextIsolated(Type& type, SteadyTime now) {
     type.isolate.pop_front();
     Response response;
     for (const std::string& name : group) {
-      // What changed since is sent in its new version anyway, and what was unsubscribed is of no interest.
+      // What changed since is sent in its new version anyway, and what was unsubscribed is of no
+      // interest.
       if (type.pending.contains(name) || !(type.wildcard || type.names.contains(name))) continue;
       auto it = type.entries.find(name);
       if (it == type.entries.end() || it->second.sent == nullptr) {
@@ -591,18 +600,21 @@ std::optional<Response> ProxySession::NextIsolated(Type& type, SteadyTime now) {
       }
     }
     if (protocol_ == Protocol::kStateOfTheWorld) response.removed.clear();
-    if (!response.resources.empty() || !response.removed.empty()) return Seal(type, std::move(response), true, now);
+    if (!response.resources.empty() || !response.removed.empty())
+      return Seal(type, std::move(response), true, now);
   }
   return std::nullopt;
 }
 
-absl::StatusOr<std::optional<Response>> ProxySession::FillDelta(Type& type, bool with_breaks, SteadyTime now) {
+absl::StatusOr<std::optional<Response>> ProxySession::FillDelta(Type& type, bool with_breaks,
+                                                                SteadyTime now) {
   Response response;
   std::vector<ResourcePtr> resources;
   for (const auto& [name, resource] : type.pending) {
     const size_t size = resource != nullptr ? WireSize(type.url, *resource) : name.size() + 8;
     const bool empty = resources.empty() && response.removed.empty();
-    if (!empty && response.bytes + size > options_.max_response_bytes) break;  // the rest after the answer
+    if (!empty && response.bytes + size > options_.max_response_bytes)
+      break;  // the rest after the answer
     if (resource != nullptr) {
       resources.push_back(resource);
     } else if (with_breaks || !IsBreak(type, name)) {
@@ -621,7 +633,8 @@ absl::StatusOr<std::optional<Response>> ProxySession::FillDelta(Type& type, bool
   return Seal(type, std::move(response), false, now);
 }
 
-absl::StatusOr<std::optional<Response>> ProxySession::FillStateOfTheWorld(Type& type, bool with_breaks,
+absl::StatusOr<std::optional<Response>> ProxySession::FillStateOfTheWorld(Type& type,
+                                                                          bool with_breaks,
                                                                           SteadyTime now) {
   Response response;
   std::vector<ResourcePtr> upserts;
@@ -653,11 +666,13 @@ absl::StatusOr<std::optional<Response>> ProxySession::FillStateOfTheWorld(Type& 
   } else {
     response.resources = std::move(upserts);
   }
-  for (const ResourcePtr& resource : response.resources) response.bytes += WireSize(type.url, *resource);
+  for (const ResourcePtr& resource : response.resources)
+    response.bytes += WireSize(type.url, *resource);
   if (response.bytes > options_.max_unsplit_bytes) {
     return absl::ResourceExhaustedError(
-        absl::StrCat(type.url, ": a state-of-the-world response of ", response.bytes, " bytes is over the limit of ",
-                     options_.max_unsplit_bytes, " and can't be split; use the delta variant (DELTA_GRPC)"));
+        absl::StrCat(type.url, ": a state-of-the-world response of ", response.bytes,
+                     " bytes is over the limit of ", options_.max_unsplit_bytes,
+                     " and can't be split; use the delta variant (DELTA_GRPC)"));
   }
   return Seal(type, std::move(response), false, now);
 }
@@ -668,7 +683,8 @@ Response ProxySession::Seal(Type& type, Response response, bool isolating, Stead
   response.version = VersionText(type.sent_hash);
   response.bytes += type.url.size() + 64;
 
-  if (!type.outstanding.empty()) Bump(counters_->answer_timeouts);  // else it would still be awaited
+  if (!type.outstanding.empty())
+    Bump(counters_->answer_timeouts);  // else it would still be awaited
   while (type.outstanding.size() >= kMaxOutstanding) type.outstanding.pop_front();
   Outstanding& out = type.outstanding.emplace_back();
   out.nonce = response.nonce;
@@ -689,85 +705,6 @@ Response ProxySession::Seal(Type& type, Response response, bool isolating, Stead
   Bump(counters_->removed_resources, response.removed.size());
   Bump(counters_->pushed_bytes, response.bytes);
   return response;
-}
-
-// --- status ---
-
-std::vector<TypeStatus> ProxySession::Status(SteadyTime now) {
-  std::vector<TypeStatus> all;
-  for (auto& owned : types_) {
-    Type& type = *owned;
-    if (view_ != nullptr) Scan(type, now);
-    TypeStatus status;
-    status.type_url = type.url;
-    uint64_t generated = type.sent_hash;
-    for (const auto& [name, resource] : type.pending) {
-      auto it = type.entries.find(name);
-      if (it != type.entries.end() && it->second.sent != nullptr) generated -= HashOf(*it->second.sent);
-      if (resource != nullptr) generated += HashOf(*resource);
-    }
-    status.generated_version = VersionText(generated);
-    if (type.last_push) status.pushed_version = VersionText(type.sent_hash);
-    status.accepted_version = type.accepted_version;
-    status.wildcard = type.wildcard;
-    status.subscribed = type.names.size();
-    for (const auto& [name, entry] : type.entries) {
-      if (entry.accepted != nullptr) ++status.resources;
-      if (entry.told_absent) status.missing.push_back(name);
-    }
-    std::sort(status.missing.begin(), status.missing.end());
-    for (const auto& [name, refused] : type.refused) status.refused.push_back(refused.refusal);
-    std::sort(status.refused.begin(), status.refused.end(),
-              [](const Refusal& a, const Refusal& b) { return a.name < b.name; });
-    status.last_push = type.last_push;
-    status.last_answer = type.last_answer;
-    status.pushes = type.pushes;
-    status.acks = type.acks;
-    status.nacks = type.nacks;
-
-    if (!type.refused.empty() || !type.last_error.empty()) {
-      status.state = SyncState::kRefused;
-      status.reason = type.last_error;
-    } else if (!type.outstanding.empty()) {
-      status.state = SyncState::kStale;
-      status.reason = "pushed, not acknowledged yet";
-    } else if (!type.pending.empty()) {
-      status.state = type.pushes == 0 ? SyncState::kNotSent : SyncState::kStale;
-      status.reason = type.held_since ? "waits until the clusters that it may use are acknowledged"
-                      : type.removal_held_since ? "a removal waits until the routes that may use it are acknowledged"
-                                                : "to be pushed";
-    } else if (type.pushes == 0 && type.entries.empty()) {
-      status.state = SyncState::kNotSent;
-      status.reason = "nothing to send";
-    } else {
-      status.state = SyncState::kSynced;
-      if (!status.missing.empty()) {
-        status.reason = absl::StrCat("does not exist: ", absl::StrJoin(status.missing, ", "));
-      }
-    }
-    all.push_back(std::move(status));
-  }
-  return all;
-}
-
-std::vector<SentResource> ProxySession::Sent() const {
-  std::vector<SentResource> all;
-  for (const auto& type : types_) {
-    const size_t first = all.size();
-    for (const auto& [name, entry] : type->entries) {
-      if (entry.sent == nullptr) continue;
-      SentResource sent{type->url, entry.sent, entry.accepted != nullptr ? entry.accepted->version : "",
-                        type->refused.contains(name)};
-      if (sent.resource->value.empty()) {
-        ResourcePtr current = view_->Find(type->url, name);
-        if (current != nullptr && current->version == sent.resource->version) sent.resource = std::move(current);
-      }
-      all.push_back(std::move(sent));
-    }
-    std::sort(all.begin() + static_cast<ptrdiff_t>(first), all.end(),
-              [](const SentResource& a, const SentResource& b) { return a.resource->name < b.resource->name; });
-  }
-  return all;
 }
 
 }  // namespace weft::ctl::xds

@@ -23,12 +23,14 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 using SystemTime = std::chrono::system_clock::time_point;
 
 struct SessionOptions {
-  // No second response of a type goes out before the first is answered, so that changes merge for a slow proxy. A proxy
-  // that does not answer for this long gets the next one all the same.
+  // No second response of a type goes out before the first is answered, so that changes merge for a
+  // slow proxy. A proxy that does not answer for this long gets the next one all the same.
   std::chrono::milliseconds answer_limit{10000};
-  // How long routes wait for their clusters, and removals for the routes that may still use what is removed.
+  // How long routes wait for their clusters, and removals for the routes that may still use what is
+  // removed.
   std::chrono::milliseconds hold_limit{5000};
-  // A delta response is split above this; gRPC clients refuse messages above 4 MB unless told otherwise.
+  // A delta response is split above this; gRPC clients refuse messages above 4 MB unless told
+  // otherwise.
   size_t max_response_bytes = 3u << 20;
   // A state-of-the-world response can't be split: above this the stream ends with a reason.
   size_t max_unsplit_bytes = 64u << 20;
@@ -61,15 +63,18 @@ struct SentResource {
   bool refused = false;
 };
 
-// One aggregated discovery stream of one proxy: what it subscribed to, what it was sent, what it took. One delta
-// subscription model serves both protocol variants; state of the world is a view of it that differs in how a request
-// is read (the list of names is compared with the last one) and in how a response is filled (the types that must be
-// complete are). https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol
+// One aggregated discovery stream of one proxy: what it subscribed to, what it was sent, what it
+// took. One delta subscription model serves both protocol variants; state of the world is a view of
+// it that differs in how a request is read (the list of names is compared with the last one) and in
+// how a response is filled (the types that must be complete are).
+// https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol
 //
-// It is pulled: requests and states go in by OnRequest and OnState, and whoever can write asks Next for the next
-// response. So a proxy that does not read holds one response, and everything that changes meanwhile is merged.
+// It is pulled: requests and states go in by OnRequest and OnState, and whoever can write asks Next
+// for the next response. So a proxy that does not read holds one response, and everything that
+// changes meanwhile is merged.
 //
-// Owner: Connection. Thread: one at a time (Connection's lock). Destroyed when: the stream has ended.
+// Owner: Connection. Thread: one at a time (Connection's lock). Destroyed when: the stream has
+// ended.
 class ProxySession {
  public:
   ProxySession(Protocol protocol, const SessionOptions& options, Counters* counters);
@@ -82,8 +87,8 @@ class ProxySession {
   // The newest state. Merges with what has not been sent.
   void OnState(std::shared_ptr<const ResourceView> view, SteadyTime now);
 
-  // The next response, in make-before-break order, or none: nothing to say, or it has to wait. ResourceExhausted: the
-  // response can't be sent to this client at all.
+  // The next response, in make-before-break order, or none: nothing to say, or it has to wait.
+  // ResourceExhausted: the response can't be sent to this client at all.
   absl::StatusOr<std::optional<Response>> Next(SteadyTime now);
 
   // When Next may answer differently without any event; none: never.
@@ -91,13 +96,14 @@ class ProxySession {
 
   // Not const: it looks first at what has become due.
   std::vector<TypeStatus> Status(SteadyTime now);
-  // What the proxy was sent or said that it has, by type and name. `resource` has no value when only the proxy knows
-  // it: a version from before this stream that is no longer the current one.
+  // What the proxy was sent or said that it has, by type and name. `resource` has no value when
+  // only the proxy knows it: a version from before this stream that is no longer the current one.
   std::vector<SentResource> Sent() const;
 
  private:
   struct Entry {
-    ResourcePtr sent;      // last sent, or what the client said that it holds (then without a value); null: nothing
+    ResourcePtr sent;  // last sent, or what the client said that it holds (then without a value);
+                       // null: nothing
     ResourcePtr accepted;  // last that the client took
     bool told_absent = false;
     bool resend = false;
@@ -118,7 +124,8 @@ class ProxySession {
   struct Type {
     std::string url;
     int rank = 0;
-    bool complete = false;  // a state-of-the-world response must name everything (listeners and clusters)
+    bool complete =
+        false;  // a state-of-the-world response must name everything (listeners and clusters)
     bool wildcard = false;
     bool names_given = false;  // state of the world: an empty list no longer means everything
     bool answer = false;       // a response is due even when it is empty
@@ -156,7 +163,8 @@ class ProxySession {
   void Accept(Type& type, const ResourcePtr& resource);
   void Refuse(Type& type, const Outstanding& response, const Nack& nack);
   void RefuseForgotten(Type& type, const Nack& nack);
-  void Suspect(Type& type, const std::vector<std::string>& names, bool certain, const std::string& reason);
+  void Suspect(Type& type, const std::vector<std::string>& names, bool certain,
+               const std::string& reason);
   void ClearRefusal(Type& type, const std::string& name);
 
   // Brings `pending` up to date with the view.
@@ -173,7 +181,8 @@ class ProxySession {
 
   std::optional<Response> NextIsolated(Type& type, SteadyTime now);
   absl::StatusOr<std::optional<Response>> FillDelta(Type& type, bool with_breaks, SteadyTime now);
-  absl::StatusOr<std::optional<Response>> FillStateOfTheWorld(Type& type, bool with_breaks, SteadyTime now);
+  absl::StatusOr<std::optional<Response>> FillStateOfTheWorld(Type& type, bool with_breaks,
+                                                              SteadyTime now);
   void MarkSent(Type& type, const ResourcePtr& resource, SteadyTime now);
   void MarkRemoved(Type& type, const std::string& name);
   void SetSent(Type& type, const std::string& name, Entry& entry, ResourcePtr resource);

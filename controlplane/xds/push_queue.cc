@@ -19,12 +19,9 @@ bool PushQueue::Add(std::shared_ptr<Pushable> item) {
       waiting_.push_back(std::move(item));
       wake_.notify_one();
       return true;
-    case Pushable::Turn::kRunning:
-      item->turn_ = Pushable::Turn::kRunningAgain;
-      return true;
+    case Pushable::Turn::kRunning: item->turn_ = Pushable::Turn::kRunningAgain; return true;
     case Pushable::Turn::kQueued:
-    case Pushable::Turn::kRunningAgain:
-      return false;
+    case Pushable::Turn::kRunningAgain: return false;
   }
   return false;
 }

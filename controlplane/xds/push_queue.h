@@ -9,7 +9,8 @@
 
 namespace weft::ctl::xds {
 
-// Something that pushes when told that there is news. How much news does not matter: it looks by itself.
+// Something that pushes when told that there is news. How much news does not matter: it looks by
+// itself.
 class Pushable {
  public:
   virtual ~Pushable() = default;
@@ -21,9 +22,10 @@ class Pushable {
   Turn turn_ = Turn::kIdle;  // under the queue's lock
 };
 
-// Who has to be looked at, each at most once: a proxy that is waiting when the next change comes gets both in one push,
-// and no proxy is pushed to by two threads. First come, first served.
-// Owner: Hub. Thread: Add from any; Push is called in the queue's threads. Destroyed when: the server stops.
+// Who has to be looked at, each at most once: a proxy that is waiting when the next change comes
+// gets both in one push, and no proxy is pushed to by two threads. First come, first served. Owner:
+// Hub. Thread: Add from any; Push is called in the queue's threads. Destroyed when: the server
+// stops.
 class PushQueue {
  public:
   explicit PushQueue(size_t threads);

@@ -1,5 +1,5 @@
-// What the xDS server serves, seen from the server: an immutable view of one state for one proxy. ConfigState is adapted
-// to it (config_provider.h); tests have a map.
+// What the xDS server serves, seen from the server: an immutable view of one state for one proxy.
+// ConfigState is adapted to it (config_provider.h); tests have a map.
 #pragma once
 
 #include <cstdint>
@@ -35,9 +35,11 @@ class ResourceView {
   // Everything that a wildcard subscription of this proxy gets.
   virtual std::vector<ResourcePtr> List(std::string_view type_url) const = 0;
 
-  // Names that may differ from the state `generation`, so that a session need not look at all that it holds. Null: not
-  // known, look at everything. Naming too many is allowed, too few is not. For a wildcard new and removed names count.
-  virtual std::optional<std::vector<std::string>> ChangedSince(std::string_view type_url, uint64_t generation,
+  // Names that may differ from the state `generation`, so that a session need not look at all that
+  // it holds. Null: not known, look at everything. Naming too many is allowed, too few is not. For
+  // a wildcard new and removed names count.
+  virtual std::optional<std::vector<std::string>> ChangedSince(std::string_view type_url,
+                                                               uint64_t generation,
                                                                bool wildcard) const {
     return std::nullopt;
   }

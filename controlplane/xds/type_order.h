@@ -11,7 +11,8 @@ inline constexpr std::string_view kRouteUrl = api::kRouteType;
 inline constexpr std::string_view kClusterUrl = api::kClusterType;
 inline constexpr std::string_view kEndpointUrl = api::kEndpointType;
 
-// Order of pushes: what is used before what uses it. Types from kListenerRank on use the ones below.
+// Order of pushes: what is used before what uses it. Types from kListenerRank on use the ones
+// below.
 // https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#eventual-consistency-considerations
 inline constexpr int kListenerRank = 3;
 inline int PushRank(std::string_view url) {

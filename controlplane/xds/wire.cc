@@ -1,10 +1,11 @@
 #include "controlplane/xds/wire.h"
 
+#include <algorithm>
+#include <cctype>
 #include <cstdint>
 #include <string_view>
 #include <utility>
 
-#include "absl/strings/strip.h"
 #include "google/rpc/status.pb.h"
 
 namespace weft::ctl::xds {
@@ -51,6 +52,19 @@ void AddAny(std::string* out, int field, std::string_view type_url, const Resour
   AddBytes(out, 2, r.value);
 }
 
+// "virtual_hosts[0].routes[1].match: missing" -> field path and reason. Text that does not begin
+// with a path is all reason.
+void SplitReason(const std::string& text, Refusal* refusal) {
+  const size_t end = text.find(": ");
+  const bool path =
+      end != std::string::npos && end > 0 &&
+      std::all_of(text.begin(), text.begin() + static_cast<ptrdiff_t>(end), [](unsigned char c) {
+        return std::isalnum(c) || c == '_' || c == '.' || c == '[' || c == ']';
+      });
+  refusal->field_path = path ? text.substr(0, end) : "";
+  refusal->reason = path ? text.substr(end + 2) : text;
+}
+
 Nack TakeNack(google::rpc::Status& status) {
   Nack nack;
   nack.code = status.code();
@@ -60,7 +74,7 @@ Nack TakeNack(google::rpc::Status& status) {
     if (!detail.Is<ResourceError>() || !detail.UnpackTo(&error)) continue;
     Refusal& refusal = nack.refusals.emplace_back();
     refusal.name = std::move(*error.mutable_resource_name()->mutable_name());
-    refusal.reason = std::move(*error.mutable_error_detail()->mutable_message());
+    SplitReason(error.error_detail().message(), &refusal);
   }
   return nack;
 }
@@ -85,7 +99,8 @@ std::string EncodeResponse(Protocol protocol, const Response& response) {
     }
     // discovery.v3.Resource: version = 1, resource = 2, name = 3.
     AddHead(&out, 2,
-            FieldSize(r->version.size()) + FieldSize(AnySize(response.type_url, *r)) + FieldSize(r->name.size()));
+            FieldSize(r->version.size()) + FieldSize(AnySize(response.type_url, *r)) +
+                FieldSize(r->name.size()));
     AddBytes(&out, 1, r->version);
     AddAny(&out, 2, response.type_url, *r);
     AddBytes(&out, 3, r->name);
@@ -103,7 +118,8 @@ Request TakeRequest(DeltaDiscoveryRequest& message) {
   request.type_url = std::move(*message.mutable_type_url());
   request.nonce = std::move(*message.mutable_response_nonce());
   if (message.has_error_detail()) request.nack = TakeNack(*message.mutable_error_detail());
-  for (std::string& name : *message.mutable_resource_names_subscribe()) request.subscribe.push_back(std::move(name));
+  for (std::string& name : *message.mutable_resource_names_subscribe())
+    request.subscribe.push_back(std::move(name));
   for (std::string& name : *message.mutable_resource_names_unsubscribe()) {
     request.unsubscribe.push_back(std::move(name));
   }
@@ -119,7 +135,8 @@ Request TakeRequest(DiscoveryRequest& message) {
   request.nonce = std::move(*message.mutable_response_nonce());
   request.version_info = std::move(*message.mutable_version_info());
   if (message.has_error_detail()) request.nack = TakeNack(*message.mutable_error_detail());
-  for (std::string& name : *message.mutable_resource_names()) request.names.push_back(std::move(name));
+  for (std::string& name : *message.mutable_resource_names())
+    request.names.push_back(std::move(name));
   return request;
 }
 

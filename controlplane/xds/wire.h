@@ -1,4 +1,5 @@
-// Between the plain messages and bytes of envoy.service.discovery.v3. No gRPC here, so that it can be tested without.
+// Between the plain messages and bytes of envoy.service.discovery.v3. No gRPC here, so that it can
+// be tested without.
 #pragma once
 
 #include <string>
@@ -8,8 +9,8 @@
 
 namespace weft::ctl::xds {
 
-// Serialized DeltaDiscoveryResponse or DiscoveryResponse. Written by hand, since a generated message would copy each
-// resource twice.
+// Serialized DeltaDiscoveryResponse or DiscoveryResponse. Written by hand, since a generated
+// message would copy each resource twice.
 std::string EncodeResponse(Protocol protocol, const Response& response);
 
 // They take the strings out of the message.

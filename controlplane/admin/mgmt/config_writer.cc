@@ -49,7 +49,8 @@ absl::Status SyncDirectory(const std::string& path) {
 
 // Writes the text beside `path` under a name that the file source does not read.
 absl::StatusOr<std::string> WriteBeside(const std::string& path, const std::string& text) {
-  std::string temporary = StrCat(DirectoryOf(path), "/.weft-", path.substr(path.rfind('/') + 1), ".XXXXXX");
+  std::string temporary =
+      StrCat(DirectoryOf(path), "/.weft-", path.substr(path.rfind('/') + 1), ".XXXXXX");
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);
   if (fd < 0) return DiskError(temporary, "can't be created");
   struct stat old;
@@ -61,7 +62,8 @@ absl::StatusOr<std::string> WriteBeside(const std::string& path, const std::stri
     if (n < 0 && errno != EINTR) status = DiskError(temporary, "write");
     if (n > 0) done += static_cast<size_t>(n);
   }
-  if (status.ok() && (fchmod(fd, mode) != 0 || fsync(fd) != 0)) status = DiskError(temporary, "fsync");
+  if (status.ok() && (fchmod(fd, mode) != 0 || fsync(fd) != 0))
+    status = DiskError(temporary, "fsync");
   if (close(fd) != 0 && status.ok()) status = DiskError(temporary, "close");
   if (!status.ok()) {
     unlink(temporary.c_str());
@@ -78,18 +80,19 @@ absl::Status CheckWritable(const std::string& directory) {
   if (fs::exists(marker, error)) {
     std::string reason;
     (void)ReadText(marker, &reason);
-    while (!reason.empty() && std::isspace(static_cast<unsigned char>(reason.back()))) reason.pop_back();
-    return absl::FailedPreconditionError(
-        StrCat(directory, " is managed elsewhere", reason.empty() ? "" : ": ", reason, " (marked by ", marker,
-               "). Change it there, or remove the marker if that is no longer so."));
+    while (!reason.empty() && std::isspace(static_cast<unsigned char>(reason.back())))
+      reason.pop_back();
+    return absl::FailedPreconditionError(StrCat(
+        directory, " is managed elsewhere", reason.empty() ? "" : ": ", reason, " (marked by ",
+        marker, "). Change it there, or remove the marker if that is no longer so."));
   }
   if (!fs::is_directory(directory, error)) {
     return absl::FailedPreconditionError(StrCat(directory, " is not a directory any more"));
   }
   if (access(directory.c_str(), W_OK | X_OK) != 0) {
-    return absl::FailedPreconditionError(
-        StrCat(directory, " can't be written by the controller: ", std::strerror(errno),
-               ". Change the files where they come from, or let the controller's user write there."));
+    return absl::FailedPreconditionError(StrCat(
+        directory, " can't be written by the controller: ", std::strerror(errno),
+        ". Change the files where they come from, or let the controller's user write there."));
   }
   return absl::OkStatus();
 }
@@ -116,7 +119,9 @@ absl::Status ConfigWriter::ListFiles() {
   if (paths_) return absl::OkStatus();
   std::vector<std::string> paths;
   std::error_code error;
-  fs::recursive_directory_iterator it(directory_, fs::directory_options::follow_directory_symlink, error), end;
+  fs::recursive_directory_iterator it(directory_, fs::directory_options::follow_directory_symlink,
+                                      error),
+      end;
   if (error) return absl::InternalError(StrCat(directory_, ": can't be read: ", error.message()));
   for (; it != end; it.increment(error)) {
     if (error) return absl::InternalError(StrCat(directory_, ": can't be read: ", error.message()));
@@ -171,7 +176,8 @@ absl::StatusOr<std::vector<ConfigWriter::Place>> ConfigWriter::Find(const Object
   return places;
 }
 
-absl::StatusOr<std::string> ConfigWriter::NewPath(const ObjectKey& key, const std::string& owner_file) const {
+absl::StatusOr<std::string> ConfigWriter::NewPath(const ObjectKey& key,
+                                                  const std::string& owner_file) const {
   if (owner_file.empty()) {
     // Kubernetes names may have dots (hosts), never slashes.
     for (const std::string* part : {&key.ns, &key.name}) {
@@ -180,14 +186,15 @@ absl::StatusOr<std::string> ConfigWriter::NewPath(const ObjectKey& key, const st
                           return std::isalnum(c) || c == '-' || c == '.' || c == '_';
                         });
       if (!safe) {
-        return absl::InvalidArgumentError(
-            StrCat("\"", *part, "\" can't be a name: expected letters, digits, '-' and '.', at most 253"));
+        return absl::InvalidArgumentError(StrCat(
+            "\"", *part, "\" can't be a name: expected letters, digits, '-' and '.', at most 253"));
       }
     }
     return StrCat(directory_, "/", AsciiLower(key.kind), "/", key.ns, "/", key.name, ".yaml");
   }
   const fs::path path(owner_file);
-  bool plain = path.is_relative() && IsConfigFileName(path.filename().string()) && path.extension() != ".json";
+  bool plain = path.is_relative() && IsConfigFileName(path.filename().string()) &&
+               path.extension() != ".json";
   for (const fs::path& part : path) plain &= !part.string().starts_with('.') && !part.empty();
   if (!plain) {
     return absl::InvalidArgumentError(
@@ -197,7 +204,8 @@ absl::StatusOr<std::string> ConfigWriter::NewPath(const ObjectKey& key, const st
   return StrCat(directory_, "/", owner_file);
 }
 
-absl::StatusOr<ConfigWriter::Outcome> ConfigWriter::Put(const ObjectKey& key, uint64_t content_hash, const Text& text,
+absl::StatusOr<ConfigWriter::Outcome> ConfigWriter::Put(const ObjectKey& key, uint64_t content_hash,
+                                                        const Text& text,
                                                         const std::string& owner_file) {
   absl::StatusOr<std::vector<Place>> places = Find(key);
   if (!places.ok()) return places.status();
@@ -261,13 +269,15 @@ absl::Status ConfigWriter::Commit() {
     std::error_code error;
     if (fs::is_symlink(path, error)) {
       return give_up(absl::FailedPreconditionError(
-          StrCat(path, " is a link to ", fs::read_symlink(path, error).string(), ": it is managed elsewhere, change it there")));
+          StrCat(path, " is a link to ", fs::read_symlink(path, error).string(),
+                 ": it is managed elsewhere, change it there")));
     }
     Step step{path, &file, ""};
     if (!file.text.empty()) {
       fs::create_directories(DirectoryOf(path), error);
       if (error) {
-        return give_up(absl::InternalError(StrCat(DirectoryOf(path), ": can't be created: ", error.message())));
+        return give_up(absl::InternalError(
+            StrCat(DirectoryOf(path), ": can't be created: ", error.message())));
       }
       absl::StatusOr<std::string> temporary = WriteBeside(path, file.text);
       if (!temporary.ok()) return give_up(temporary.status());
@@ -282,7 +292,8 @@ absl::Status ConfigWriter::Commit() {
     const bool exists = fs::exists(step.path, error);
     if (exists != step.file->before.has_value() ||
         (exists && (!ReadText(step.path, &now).ok() || now != *step.file->before))) {
-      return give_up(absl::AbortedError(StrCat(step.path, " was changed by somebody else meanwhile; nothing was written")));
+      return give_up(absl::AbortedError(
+          StrCat(step.path, " was changed by somebody else meanwhile; nothing was written")));
     }
   }
   for (size_t i = 0; i < steps.size(); ++i) {

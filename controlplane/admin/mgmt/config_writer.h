@@ -14,15 +14,16 @@ namespace weft::ctl::admin {
 
 inline constexpr char kReadOnlyMarker[] = ".weft-readonly";
 
-// Ok when files of the directory may be changed. FailedPrecondition: it is marked as managed elsewhere (the message has
-// the marker's path and text), or this process may not write there.
+// Ok when files of the directory may be changed. FailedPrecondition: it is marked as managed
+// elsewhere (the message has the marker's path and text), or this process may not write there.
 absl::Status CheckWritable(const std::string& directory);
 
-// One change of the files of a configuration directory, of any number of objects: nothing is written before Commit, and
-// Commit writes everything or nothing. A document that exists is changed where it is; the rest of its file stays as it
-// is written.
+// One change of the files of a configuration directory, of any number of objects: nothing is
+// written before Commit, and Commit writes everything or nothing. A document that exists is changed
+// where it is; the rest of its file stays as it is written.
 //
-// Owner: one call of the management service. Thread: one at a time. Destroyed when: that call is over.
+// Owner: one call of the management service. Thread: one at a time. Destroyed when: that call is
+// over.
 class ConfigWriter {
  public:
   // `default_namespace` is what documents without one mean in this directory.
@@ -38,13 +39,15 @@ class ConfigWriter {
     std::string json;  // for files that are JSON; made from the same object
   };
 
-  // `owner_file`: where an object that does not exist is written, relative to the directory; empty: a file of its own.
+  // `owner_file`: where an object that does not exist is written, relative to the directory; empty:
+  // a file of its own.
   absl::StatusOr<Outcome> Put(const ObjectKey& key, uint64_t content_hash, const Text& text,
                               const std::string& owner_file);
   // All documents of the key, so that none that was shadowed comes to light.
   absl::StatusOr<Outcome> Remove(const ObjectKey& key);
 
-  // Aborted: somebody else changed a file meanwhile. Internal: the disk refused. Files are then as they were.
+  // Aborted: somebody else changed a file meanwhile. Internal: the disk refused. Files are then as
+  // they were.
   absl::Status Commit();
 
  private:
@@ -65,11 +68,13 @@ class ConfigWriter {
   absl::StatusOr<std::string> NewPath(const ObjectKey& key, const std::string& owner_file) const;
 
   const std::string directory_, default_namespace_;
-  std::optional<std::vector<std::string>> paths_;  // of all configuration files, in order of precedence
-  std::map<std::string, File> files_;              // the ones that were read
+  std::optional<std::vector<std::string>>
+      paths_;                          // of all configuration files, in order of precedence
+  std::map<std::string, File> files_;  // the ones that were read
 };
 
-// Replaces (or with nothing: removes) a file so that no reader ever sees a part of it, and it survives a power failure.
+// Replaces (or with nothing: removes) a file so that no reader ever sees a part of it, and it
+// survives a power failure.
 absl::Status WriteFileAtomically(const std::string& path, const std::optional<std::string>& text);
 
 }  // namespace weft::ctl::admin

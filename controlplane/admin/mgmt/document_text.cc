@@ -17,7 +17,8 @@ bool HasContent(std::string_view text) {
     const size_t end = text.find('\n');
     const std::string_view line = text.substr(0, end);
     const size_t first = line.find_first_not_of(" \t\r");
-    if (first != std::string_view::npos && line[first] != '#' && !IsMarker(line, "...") && !IsMarker(line, "---")) {
+    if (first != std::string_view::npos && line[first] != '#' && !IsMarker(line, "...") &&
+        !IsMarker(line, "---")) {
       return true;
     }
     if (end == std::string_view::npos) break;
@@ -41,7 +42,8 @@ DocumentText::DocumentText(std::string_view text) {
   bool ended = false;
   for (size_t at = 0; at < text.size(); ++number) {
     const size_t end = text.find('\n', at);
-    const std::string_view line = text.substr(at, end == std::string_view::npos ? end : end + 1 - at);
+    const std::string_view line =
+        text.substr(at, end == std::string_view::npos ? end : end + 1 - at);
     at += line.size();
     if (IsMarker(line, "---")) {
       parts_.emplace_back();
@@ -111,7 +113,8 @@ std::string DocumentText::ToString() const {
 }
 
 bool DocumentText::empty() const {
-  return std::none_of(parts_.begin(), parts_.end(), [](const Part& part) { return HasContent(part.body); });
+  return std::none_of(parts_.begin(), parts_.end(),
+                      [](const Part& part) { return HasContent(part.body); });
 }
 
 std::string TrimDocument(std::string_view document) {
@@ -119,7 +122,8 @@ std::string TrimDocument(std::string_view document) {
     const size_t end = document.find('\n');
     const std::string_view line = document.substr(0, end);
     const bool blank = std::all_of(line.begin(), line.end(), IsBlank);
-    const bool separator = IsMarker(line, "---") && std::all_of(line.begin() + 3, line.end(), IsBlank);
+    const bool separator =
+        IsMarker(line, "---") && std::all_of(line.begin() + 3, line.end(), IsBlank);
     if (!blank && !separator) break;
     if (end == std::string_view::npos) return "";
     document.remove_prefix(end + 1);
@@ -129,7 +133,8 @@ std::string TrimDocument(std::string_view document) {
   while (true) {
     while (!document.empty() && IsBlank(document.back())) document.remove_suffix(1);
     const size_t start = document.rfind('\n');
-    const std::string_view last = start == std::string_view::npos ? document : document.substr(start + 1);
+    const std::string_view last =
+        start == std::string_view::npos ? document : document.substr(start + 1);
     if (!IsMarker(last, "...")) break;
     document.remove_suffix(last.size());
   }

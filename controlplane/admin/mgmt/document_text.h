@@ -7,10 +7,9 @@
 
 namespace weft::ctl::admin {
 
-// The text of a YAML file as a row of documents, for changing one and leaving the others as they are, comments and
-// layout included. It knows where documents begin and end (YAML 1.2, 9.1: a line that starts with "---" or "..."), not
-// what is in them.
-// Owner: a value. Thread: one at a time.
+// The text of a YAML file as a row of documents, for changing one and leaving the others as they
+// are, comments and layout included. It knows where documents begin and end (YAML 1.2, 9.1: a line
+// that starts with "---" or "..."), not what is in them. Owner: a value. Thread: one at a time.
 class DocumentText {
  public:
   explicit DocumentText(std::string_view text);
@@ -21,7 +20,8 @@ class DocumentText {
   // Without the line that separates it from the one before.
   std::string_view body(size_t index) const { return parts_[index].body; }
 
-  // `document` may begin with a separator; it gets a final newline. Lines do not move: IndexOfLine holds.
+  // `document` may begin with a separator; it gets a final newline. Lines do not move: IndexOfLine
+  // holds.
   void Replace(size_t index, std::string_view document);
   void Remove(size_t index);
   void Append(std::string_view document);
@@ -33,7 +33,8 @@ class DocumentText {
  private:
   struct Part {
     int line = 1;
-    std::string separator;  // "---\n"; "---" when text follows on its line; empty for a first document without
+    std::string separator;  // "---\n"; "---" when text follows on its line; empty for a first
+                            // document without
     std::string body;
     bool removed = false;
   };

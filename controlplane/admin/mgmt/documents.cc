@@ -13,14 +13,16 @@ namespace {
 namespace pb = weft::mgmt::v1;
 
 // The same key when read from the directory?
-bool ReadsBackAs(const std::string& text, const ObjectKey& key, const std::string& directory_namespace) {
+bool ReadsBackAs(const std::string& text, const ObjectKey& key,
+                 const std::string& directory_namespace) {
   ReadObjectsOptions options;
   options.default_namespace = directory_namespace;
   const ReadObjectsResult read = ReadObjects(text, "", options);
   return read.objects.size() == 1 && read.objects[0].key == key;
 }
 
-// Puts "namespace: x" above "name: y", with its indentation. Empty when the text is not laid out so.
+// Puts "namespace: x" above "name: y", with its indentation. Empty when the text is not laid out
+// so.
 std::string WithNamespace(const std::string& text, const std::string& ns) {
   std::vector<api::SourceError> errors;
   const std::vector<api::Document> documents = api::ParseDocuments(text, "", &errors);
@@ -34,11 +36,14 @@ std::string WithNamespace(const std::string& text, const std::string& ns) {
   if (start == std::string::npos) return "";
   const size_t name = text.find_first_not_of(' ', start);
   if (name == std::string::npos || text.compare(name, 5, "name:") != 0) return "";
-  return StrCat(text.substr(0, start), std::string(name - start, ' '), "namespace: ", ns, "\n", text.substr(start));
+  return StrCat(text.substr(0, start), std::string(name - start, ' '), "namespace: ", ns, "\n",
+                text.substr(start));
 }
 
-ConfigWriter::Text TextOf(std::string_view body, const Object& object, const std::string& directory_namespace) {
-  // The caller's own words, with comments. What the system writes into metadata would only be noise in a file.
+ConfigWriter::Text TextOf(std::string_view body, const Object& object,
+                          const std::string& directory_namespace) {
+  // The caller's own words, with comments. What the system writes into metadata would only be noise
+  // in a file.
   weft::meta::v1::ObjectMeta meta = object.meta;
   meta.clear_uid();
   meta.clear_resource_version();
@@ -57,8 +62,8 @@ ConfigWriter::Text TextOf(std::string_view body, const Object& object, const std
 
 }  // namespace
 
-Input ReadInput(const google::protobuf::RepeatedPtrField<pb::Source>& sources, const std::string& default_namespace,
-                const std::string& directory_namespace) {
+Input ReadInput(const google::protobuf::RepeatedPtrField<pb::Source>& sources,
+                const std::string& default_namespace, const std::string& directory_namespace) {
   Input input;
   std::map<ObjectKey, std::string> seen;
   for (const pb::Source& source : sources) {
@@ -78,7 +83,8 @@ Input ReadInput(const google::protobuf::RepeatedPtrField<pb::Source>& sources, c
       document.object = object.object;
       input.errors.insert(input.errors.end(), object.errors.begin(), object.errors.end());
       if (document.object != nullptr) {
-        document.text = TextOf(parts.body(parts.IndexOfLine(object.line)), *document.object, directory_namespace);
+        document.text = TextOf(parts.body(parts.IndexOfLine(object.line)), *document.object,
+                               directory_namespace);
         const std::string place = StrCat(file, ":", object.line);
         if (auto [it, first] = seen.emplace(*object.key, place); !first) {
           input.errors.push_back(object.object->ErrorAt(
@@ -113,7 +119,8 @@ weft::meta::v1::ResourceRef ToRef(const std::string& api_version, const ObjectKe
 }
 
 google::protobuf::Timestamp ToTimestamp(std::chrono::system_clock::time_point time) {
-  const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+  const auto ns =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
   google::protobuf::Timestamp out;
   out.set_seconds(ns / 1000000000);
   out.set_nanos(static_cast<int32_t>(ns % 1000000000));
@@ -126,8 +133,9 @@ pb::ProxyState ToProxyState(const xds::ConnectionStatus& connection) {
   out.set_cluster(connection.cluster);
   out.set_peer_address(connection.peer);
   *out.mutable_connected_since() = ToTimestamp(connection.since);
-  out.set_protocol(connection.protocol == xds::Protocol::kDelta ? pb::ProxyState::DELTA
-                                                                : pb::ProxyState::STATE_OF_THE_WORLD);
+  out.set_protocol(connection.protocol == xds::Protocol::kDelta
+                       ? pb::ProxyState::DELTA
+                       : pb::ProxyState::STATE_OF_THE_WORLD);
   out.set_client(connection.client);
   for (const xds::TypeStatus& type : connection.types) {
     pb::TypeState& state = *out.add_types();

@@ -29,8 +29,8 @@ struct Input {
   std::vector<api::SourceError> errors;
 };
 
-// `default_namespace` is the request's; documents that are written into a directory whose default is another get it
-// spelled out.
+// `default_namespace` is the request's; documents that are written into a directory whose default
+// is another get it spelled out.
 Input ReadInput(const google::protobuf::RepeatedPtrField<weft::mgmt::v1::Source>& sources,
                 const std::string& default_namespace, const std::string& directory_namespace);
 

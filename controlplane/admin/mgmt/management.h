@@ -24,9 +24,10 @@ struct ManagementOptions {
   std::chrono::milliseconds taken_limit{5000};
 };
 
-// weft.mgmt.v1.Management: what people and tools do to a controller. Writes go into the configuration directory, whose
-// files stay the truth; the file source then takes them in like anybody's edits.
-// Owner: app. Thread: gRPC's, several at a time. Destroyed when: its server has stopped.
+// weft.mgmt.v1.Management: what people and tools do to a controller. Writes go into the
+// configuration directory, whose files stay the truth; the file source then takes them in like
+// anybody's edits. Owner: app. Thread: gRPC's, several at a time. Destroyed when: its server has
+// stopped.
 class ManagementService final : public weft::mgmt::v1::Management::Service {
  public:
   // `who` names the caller of a request for the audit log ("uid 1000 (pid 17)").
@@ -55,8 +56,10 @@ class ManagementService final : public weft::mgmt::v1::Management::Service {
 
   grpc::Status CheckReady() const;
   const std::string& writable() const { return options_.directories.back(); }
-  // The place of the object when it is not in the writable directory, where it would win; else empty.
-  std::string ElsewhereThan(const ObjectKey& key, const std::vector<ConfigEngine::StoredObject>& all) const;
+  // The place of the object when it is not in the writable directory, where it would win; else
+  // empty.
+  std::string ElsewhereThan(const ObjectKey& key,
+                            const std::vector<ConfigEngine::StoredObject>& all) const;
   bool WaitUntilTaken(const std::vector<Expected>& expected) const;
   void Audit(const grpc::ServerContext& context, const std::string& what) const;
 

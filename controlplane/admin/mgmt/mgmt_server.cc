@@ -34,7 +34,8 @@ sockaddr_un AddressOf(const std::string& path) {
 }  // namespace
 
 MgmtServer::MgmtServer(std::string socket_path, uid_t allowed_uid)
-    : socket_path_(std::filesystem::absolute(socket_path).lexically_normal().string()), allowed_uid_(allowed_uid) {}
+    : socket_path_(std::filesystem::absolute(socket_path).lexically_normal().string()),
+      allowed_uid_(allowed_uid) {}
 
 MgmtServer::~MgmtServer() { Stop(); }
 
@@ -44,8 +45,9 @@ absl::Status MgmtServer::PrepareDirectory() const {
   std::filesystem::create_directories(directory.parent_path(), error);
   if (mkdir(directory.c_str(), 0700) == 0) return absl::OkStatus();
   if (errno != EEXIST) {
-    return absl::FailedPreconditionError(StrCat("can't make ", directory.string(), " for the management socket: ",
-                                                std::strerror(errno), "; choose another by --mgmt-socket"));
+    return absl::FailedPreconditionError(StrCat(
+        "can't make ", directory.string(), " for the management socket: ", std::strerror(errno),
+        "; choose another by --mgmt-socket"));
   }
   struct stat s;
   if (stat(directory.c_str(), &s) != 0 || !S_ISDIR(s.st_mode)) {
@@ -55,14 +57,16 @@ absl::Status MgmtServer::PrepareDirectory() const {
   if ((s.st_mode & 0077) != 0) {
     char mode[8];
     std::snprintf(mode, sizeof mode, "%04o", s.st_mode & 07777u);
-    return absl::FailedPreconditionError(
-        StrCat(directory.string(), " may be entered by others (mode ", static_cast<const char*>(mode),
-               "), but the management socket needs a directory of its own with mode 0700: give --mgmt-socket a new "
-               "directory, or chmod 0700 this one"));
+    return absl::FailedPreconditionError(StrCat(
+        directory.string(), " may be entered by others (mode ", static_cast<const char*>(mode),
+        "), but the management socket needs a directory of its own with mode 0700: give "
+        "--mgmt-socket a new "
+        "directory, or chmod 0700 this one"));
   }
   if (s.st_uid != geteuid()) {
-    return absl::FailedPreconditionError(StrCat(directory.string(), " belongs to uid ", s.st_uid, ", not to this user (uid ",
-                                                geteuid(), "); choose another place for --mgmt-socket"));
+    return absl::FailedPreconditionError(StrCat(directory.string(), " belongs to uid ", s.st_uid,
+                                                ", not to this user (uid ", geteuid(),
+                                                "); choose another place for --mgmt-socket"));
   }
   return absl::OkStatus();
 }
@@ -71,7 +75,8 @@ absl::Status MgmtServer::RemoveStale() const {
   struct stat s;
   if (lstat(socket_path_.c_str(), &s) != 0) return absl::OkStatus();
   if (!S_ISSOCK(s.st_mode)) {
-    return absl::FailedPreconditionError(StrCat(socket_path_, " exists and is not a socket; choose another by --mgmt-socket"));
+    return absl::FailedPreconditionError(
+        StrCat(socket_path_, " exists and is not a socket; choose another by --mgmt-socket"));
   }
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const sockaddr_un address = AddressOf(socket_path_);
@@ -90,17 +95,20 @@ absl::Status MgmtServer::Listen() {
   if (listen_ < 0) return absl::InternalError(StrCat("socket: ", std::strerror(errno)));
   const sockaddr_un address = AddressOf(socket_path_);
   // The directory keeps others out; the mode is a second lock, set before anybody can connect.
-  if (fchmod(listen_, 0600) != 0 || bind(listen_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
+  if (fchmod(listen_, 0600) != 0 ||
+      bind(listen_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
       chmod(socket_path_.c_str(), 0600) != 0 || listen(listen_, 16) != 0) {
-    return absl::UnavailableError(
-        StrCat("can't listen on ", socket_path_, ": ", std::strerror(errno), "; choose another by --mgmt-socket"));
+    return absl::UnavailableError(StrCat("can't listen on ", socket_path_, ": ",
+                                         std::strerror(errno),
+                                         "; choose another by --mgmt-socket"));
   }
   return absl::OkStatus();
 }
 
 absl::Status MgmtServer::Start(grpc::Service* service) {
   if (socket_path_.size() >= sizeof(sockaddr_un::sun_path)) {
-    return absl::InvalidArgumentError(StrCat("--mgmt-socket ", socket_path_, " is too long: a socket's path has at most ",
+    return absl::InvalidArgumentError(StrCat("--mgmt-socket ", socket_path_,
+                                             " is too long: a socket's path has at most ",
                                              sizeof(sockaddr_un::sun_path) - 1, " characters"));
   }
   for (absl::Status status : {PrepareDirectory(), RemoveStale()}) {
@@ -165,8 +173,9 @@ void MgmtServer::Admit(int fd) {
   socklen_t length = sizeof(peer);
   const bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0;
   if (!known || (peer.uid != allowed_uid_ && peer.uid != 0)) {
-    LogWarning(StrCat("mgmt: refused a connection of uid ", known ? std::to_string(peer.uid) : "(unknown)", " (pid ",
-                      peer.pid, "): only uid ", allowed_uid_, " and root may"));
+    LogWarning(StrCat("mgmt: refused a connection of uid ",
+                      known ? std::to_string(peer.uid) : "(unknown)", " (pid ", peer.pid,
+                      "): only uid ", allowed_uid_, " and root may"));
     close(fd);
     std::lock_guard lock(mutex_);
     ++refused_;

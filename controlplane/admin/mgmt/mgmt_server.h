@@ -18,18 +18,18 @@ class Service;
 
 namespace weft::ctl::admin {
 
-// gRPC on a Unix socket, for this user and root only. gRPC's own Unix listener hides who connects, so the socket is
-// ours: accept4, SO_PEERCRED, and then the connection is handed to gRPC.
-// Owner: app. Thread: Start and Stop by the owner; accepts in a thread of its own.
-// Destroyed when: the process stops, before the services.
+// gRPC on a Unix socket, for this user and root only. gRPC's own Unix listener hides who connects,
+// so the socket is ours: accept4, SO_PEERCRED, and then the connection is handed to gRPC. Owner:
+// app. Thread: Start and Stop by the owner; accepts in a thread of its own. Destroyed when: the
+// process stops, before the services.
 class MgmtServer {
  public:
   // `allowed_uid` besides root.
   MgmtServer(std::string socket_path, uid_t allowed_uid);
   ~MgmtServer();
 
-  // The socket's directory is made with mode 0700 when it is missing; one that others may enter is refused. A socket
-  // that a dead controller left is replaced. Errors say what to do.
+  // The socket's directory is made with mode 0700 when it is missing; one that others may enter is
+  // refused. A socket that a dead controller left is replaced. Errors say what to do.
   absl::Status Start(grpc::Service* service);
   void Stop();
 

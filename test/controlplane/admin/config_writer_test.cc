@@ -13,9 +13,9 @@ namespace {
 using Action = ConfigWriter::Action;
 
 std::string Rule(const std::string& name, const std::string& subset, const std::string& ns = "") {
-  return "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata:\n  name: " + name + "\n" +
-         (ns.empty() ? "" : "  namespace: " + ns + "\n") + "spec:\n  host: " + name + "\n  subsets:\n  - name: " +
-         subset + "\n    labels: {version: " + subset + "}\n";
+  return "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata:\n  name: " + name +
+         "\n" + (ns.empty() ? "" : "  namespace: " + ns + "\n") + "spec:\n  host: " + name +
+         "\n  subsets:\n  - name: " + subset + "\n    labels: {version: " + subset + "}\n";
 }
 
 ObjectPtr ToObject(const std::string& yaml) {
@@ -28,7 +28,8 @@ ObjectPtr ToObject(const std::string& yaml) {
 // Members are made in order: the directory has to be there first.
 class WriterTest : public ::testing::Test {
  protected:
-  absl::StatusOr<ConfigWriter::Outcome> Put(const std::string& yaml, const std::string& owner = "") {
+  absl::StatusOr<ConfigWriter::Outcome> Put(const std::string& yaml,
+                                            const std::string& owner = "") {
     ObjectPtr object = ToObject(yaml);
     return writer.Put(object->key, object->content_hash, {yaml, "{\"json\": true}\n"}, owner);
   }
@@ -100,7 +101,8 @@ TEST_F(WriterTest, BrokenDocumentIsRepaired) {
 }
 
 TEST_F(WriterTest, TwoChangesOfOneFile) {
-  directory.Write("shop.yaml", Rule("a", "v1") + "---\n" + Rule("b", "v1") + "---\n" + Rule("c", "v1"));
+  directory.Write("shop.yaml",
+                  Rule("a", "v1") + "---\n" + Rule("b", "v1") + "---\n" + Rule("c", "v1"));
   MustPut(Rule("a", "v2"));
   MustRemove("b");
   MustPut(Rule("c", "v2"));
@@ -109,8 +111,9 @@ TEST_F(WriterTest, TwoChangesOfOneFile) {
 }
 
 TEST_F(WriterTest, JsonFileStaysJson) {
-  directory.Write("shop.json",
-                  R"({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "reviews"}, "spec": {"host": "reviews"}})");
+  directory.Write(
+      "shop.json",
+      R"({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "reviews"}, "spec": {"host": "reviews"}})");
   EXPECT_EQ(MustPut(Rule("reviews", "v1")).path, directory / "shop.json");
   ASSERT_TRUE(writer.Commit().ok());
   EXPECT_EQ(directory.Read("shop.json"), "{\"json\": true}\n");
@@ -201,9 +204,10 @@ TEST_F(WriterTest, LinksAreManagedElsewhere) {
 }
 
 TEST_F(WriterTest, OwnerFilesOutsideAreRefused) {
-  for (const char* owner : {"/etc/a.yaml", "../a.yaml", "a/../../b.yaml", ".hidden/a.yaml", "a/.b.yaml", "a.txt", "a",
-                            "a.json", "./a.yaml", "a//"}) {
-    EXPECT_EQ(Put(Rule("a", "v1"), owner).status().code(), absl::StatusCode::kInvalidArgument) << owner;
+  for (const char* owner : {"/etc/a.yaml", "../a.yaml", "a/../../b.yaml", ".hidden/a.yaml",
+                            "a/.b.yaml", "a.txt", "a", "a.json", "./a.yaml", "a//"}) {
+    EXPECT_EQ(Put(Rule("a", "v1"), owner).status().code(), absl::StatusCode::kInvalidArgument)
+        << owner;
   }
 }
 
@@ -221,8 +225,9 @@ TEST(CheckWritable, MarkerSaysWhereToGo) {
   directory.Write(kReadOnlyMarker, "synced by flux from the repository mesh-config\n");
   absl::Status status = CheckWritable(directory.path());
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_NE(status.message().find("managed elsewhere: synced by flux from the repository mesh-config"),
-            absl::string_view::npos)
+  EXPECT_NE(
+      status.message().find("managed elsewhere: synced by flux from the repository mesh-config"),
+      absl::string_view::npos)
       << status;
   EXPECT_NE(status.message().find(directory / kReadOnlyMarker), absl::string_view::npos) << status;
 }

@@ -31,8 +31,8 @@ constexpr char kThree[] =
     "a: 3\n";
 
 TEST(DocumentText, UnchangedIsTheSameText) {
-  for (const char* text : {kThree, "", "\n\n", "a: 1", "---\na: 1\n...\n", "%YAML 1.1\n---\na: 1\n", "--- {a: 1}\n",
-                           "a: 1\r\n---\r\na: 2\r\n", "a: 1\n...\na: 2\n"}) {
+  for (const char* text : {kThree, "", "\n\n", "a: 1", "---\na: 1\n...\n", "%YAML 1.1\n---\na: 1\n",
+                           "--- {a: 1}\n", "a: 1\r\n---\r\na: 2\r\n", "a: 1\n...\na: 2\n"}) {
     EXPECT_EQ(DocumentText(text).ToString(), text);
   }
 }
@@ -51,7 +51,8 @@ TEST(DocumentText, LinesBelongToDocuments) {
 TEST(DocumentText, ReplaceLeavesTheOthersAsTheyAre) {
   DocumentText text(kThree);
   text.Replace(1, "---\n\n# new\na: two\n\n");
-  EXPECT_EQ(text.ToString(), "# head\na: 1  # one\n---\n# new\na: two\n--- # with a comment\na: 3\n");
+  EXPECT_EQ(text.ToString(),
+            "# head\na: 1  # one\n---\n# new\na: two\n--- # with a comment\na: 3\n");
   text.Replace(0, "a: one");
   text.Replace(2, "a: three");
   EXPECT_EQ(text.ToString(), "a: one\n---\n# new\na: two\n---\na: three\n");

@@ -18,10 +18,12 @@ namespace {
 
 constexpr char kReviews[] =
     "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: reviews}\nspec:\n"
-    "  hosts: [reviews.default.svc.cluster.local]\n  location: MESH_INTERNAL\n  resolution: STATIC\n"
+    "  hosts: [reviews.default.svc.cluster.local]\n  location: MESH_INTERNAL\n  resolution: "
+    "STATIC\n"
     "  ports: [{number: 9080, name: http, protocol: HTTP}]\n  endpoints: [{address: 127.0.2.1}]\n";
 constexpr char kBroken[] =
-    "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: broken}\nspec: {hosts: 7, htpp: []}\n"
+    "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: broken}\nspec: "
+    "{hosts: 7, htpp: []}\n"
     "---\n{ not yaml\n";
 constexpr char kNode[] = "sidecar~127.0.2.1~reviews-v1-1.default~default.svc.cluster.local";
 
@@ -130,7 +132,10 @@ TEST_F(HandlersTest, Endpoints) {
   EXPECT_STREQ(json[0]["cluster"].GetString(), "outbound|9080||reviews.default.svc.cluster.local");
   const auto& endpoint = json[0]["assignment"]["endpoints"][0]["lbEndpoints"][0]["endpoint"];
   EXPECT_STREQ(endpoint["address"]["socketAddress"]["address"].GetString(), "127.0.2.1");
-  EXPECT_EQ(GetJson("/debug/endpointz", "cluster=outbound%7C9080%7C%7Creviews.default.svc.cluster.local").Size(), 1u);
+  EXPECT_EQ(
+      GetJson("/debug/endpointz", "cluster=outbound%7C9080%7C%7Creviews.default.svc.cluster.local")
+          .Size(),
+      1u);
   EXPECT_EQ(GetJson("/debug/endpointz", "cluster=other").Size(), 0u);
 }
 
@@ -148,7 +153,8 @@ TEST_F(HandlersTest, DumpOfOneProxy) {
     bool found = false;
     for (const auto& config : json["configs"].GetArray()) {
       EXPECT_STREQ(config["version"].GetString(), config["acceptedVersion"].GetString());
-      found |= std::string(config["resource"]["name"].GetString()) == "outbound|9080||reviews.default.svc.cluster.local";
+      found |= std::string(config["resource"]["name"].GetString()) ==
+               "outbound|9080||reviews.default.svc.cluster.local";
     }
     EXPECT_TRUE(found);
   }
@@ -160,17 +166,20 @@ TEST_F(HandlersTest, Metrics) {
   Start();
   Connect();
   const std::string text = Get("/metrics").body;
-  for (const char* line :
-       {"weft_controller_info{version=\"1.2.3\"} 1\n", "weft_xds_sessions 1\n", "weft_xds_pushes_total 1\n",
-        "weft_xds_acks_total 1\n", "weft_xds_nacks_total 0\n", "weft_xds_convergence_seconds_count 1\n",
-        "weft_xds_convergence_seconds_bucket{le=\"+Inf\"} 1\n", "weft_config_objects{state=\"current\"} 1\n",
-        "weft_config_objects{state=\"not_in_effect\"} 1\n", "# TYPE weft_xds_convergence_seconds histogram\n"}) {
+  for (const char* line : {"weft_controller_info{version=\"1.2.3\"} 1\n", "weft_xds_sessions 1\n",
+                           "weft_xds_pushes_total 1\n", "weft_xds_acks_total 1\n",
+                           "weft_xds_nacks_total 0\n", "weft_xds_convergence_seconds_count 1\n",
+                           "weft_xds_convergence_seconds_bucket{le=\"+Inf\"} 1\n",
+                           "weft_config_objects{state=\"current\"} 1\n",
+                           "weft_config_objects{state=\"not_in_effect\"} 1\n",
+                           "# TYPE weft_xds_convergence_seconds histogram\n"}) {
     EXPECT_NE(text.find(line), std::string::npos) << line << "\nin\n" << text;
   }
   EXPECT_EQ(text.find("weft_config_errors 0\n"), std::string::npos);
   // Each metric is declared once.
   std::set<std::string> declared;
-  for (size_t at = text.find("# TYPE "); at != std::string::npos; at = text.find("# TYPE ", at + 1)) {
+  for (size_t at = text.find("# TYPE "); at != std::string::npos;
+       at = text.find("# TYPE ", at + 1)) {
     EXPECT_TRUE(declared.insert(text.substr(at, text.find('\n', at) - at)).second);
   }
 }

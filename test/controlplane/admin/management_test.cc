@@ -1,4 +1,5 @@
-// The management service as weftctl sees it: over its socket, with a real engine that watches real directories.
+// The management service as weftctl sees it: over its socket, with a real engine that watches real
+// directories.
 #include "controlplane/admin/mgmt/management.h"
 
 #include <grpcpp/grpcpp.h>
@@ -19,19 +20,23 @@ namespace pb = weft::mgmt::v1;
 
 constexpr char kEntry[] =
     "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: reviews}\nspec:\n"
-    "  hosts: [reviews.default.svc.cluster.local]\n  location: MESH_INTERNAL\n  resolution: STATIC\n"
+    "  hosts: [reviews.default.svc.cluster.local]\n  location: MESH_INTERNAL\n  resolution: "
+    "STATIC\n"
     "  ports: [{number: 9080, name: http, protocol: HTTP}]\n"
     "  endpoints: [{address: 127.0.2.1, labels: {version: v1}}]\n";
 
 std::string Rule(const std::string& name, const std::string& subset) {
-  return "# rule " + name + "\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata:\n  name: " + name +
-         "\nspec:\n  host: reviews\n  subsets:\n  - name: " + subset + "\n    labels: {version: " + subset + "}\n";
+  return "# rule " + name +
+         "\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata:\n  name: " + name +
+         "\nspec:\n  host: reviews\n  subsets:\n  - name: " + subset +
+         "\n    labels: {version: " + subset + "}\n";
 }
 
 std::string Service(const std::string& subset, const std::string& weight = "100") {
-  return "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: reviews\nspec:\n"
-         "  hosts: [reviews]\n  http:\n  - route:\n    - destination: {host: reviews, subset: " + subset +
-         "}\n      weight: " + weight + "\n";
+  return "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: "
+         "reviews\nspec:\n"
+         "  hosts: [reviews]\n  http:\n  - route:\n    - destination: {host: reviews, subset: " +
+         subset + "}\n      weight: " + weight + "\n";
 }
 
 class ManagementTest : public ::testing::Test {
@@ -48,12 +53,13 @@ class ManagementTest : public ::testing::Test {
     options.version = "test";
     options.directories = files.directories;
     service = std::make_unique<ManagementService>(
-        &engine, &hub, options, [this](const grpc::ServerContext& context) { return server.Who(context); });
+        &engine, &hub, options,
+        [this](const grpc::ServerContext& context) { return server.Who(context); });
     ASSERT_TRUE(server.Start(service.get()).ok());
     grpc::ChannelArguments args;
     args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    stub = pb::Management::NewStub(
-        grpc::CreateCustomChannel("unix:" + server.socket_path(), grpc::InsecureChannelCredentials(), args));
+    stub = pb::Management::NewStub(grpc::CreateCustomChannel(
+        "unix:" + server.socket_path(), grpc::InsecureChannelCredentials(), args));
   }
   void TearDown() override {
     server.Stop();
@@ -106,7 +112,8 @@ TEST_F(ManagementTest, ApplyWritesAndReturnsWhenTheControllerHasIt) {
   EXPECT_EQ(response.generation(), engine.state()->config_generation());
   // It is in the state already.
   size_t found = 0;
-  for (const auto& stored : engine.Objects()) found += stored.newest != nullptr && stored.newest->key.kind != "ServiceEntry";
+  for (const auto& stored : engine.Objects())
+    found += stored.newest != nullptr && stored.newest->key.kind != "ServiceEntry";
   EXPECT_EQ(found, 2u);
 
   const uint64_t before = engine.state()->config_generation();
@@ -143,14 +150,16 @@ TEST_F(ManagementTest, OneMistakeRefusesAll) {
   EXPECT_EQ(response.diagnostics(0).file(), "in2.yaml");
   EXPECT_EQ(response.diagnostics(0).line(), 10);
   EXPECT_EQ(response.diagnostics(0).field_path(), "spec.http[0].route[0].weight");
-  EXPECT_NE(response.diagnostics(0).message().find("expected a number, got \"ten\""), std::string::npos);
+  EXPECT_NE(response.diagnostics(0).message().find("expected a number, got \"ten\""),
+            std::string::npos);
   EXPECT_TRUE(config.Files().empty());
 }
 
 TEST_F(ManagementTest, WrongReferenceIsTold) {
   auto response = MustApply(Request({Service("v9")}));
   ASSERT_EQ(response.diagnostics_size(), 1) << response.DebugString();
-  EXPECT_NE(response.diagnostics(0).message().find("v9"), std::string::npos) << response.DebugString();
+  EXPECT_NE(response.diagnostics(0).message().find("v9"), std::string::npos)
+      << response.DebugString();
 }
 
 TEST_F(ManagementTest, DryRunWritesNothing) {
@@ -168,10 +177,12 @@ TEST_F(ManagementTest, NamespaceOfTheRequestIsSpelledOut) {
   auto response = MustApply(request);
   EXPECT_EQ(response.results(0).resource().namespace_(), "shop");
   const std::string text = config.Read("destinationrule/shop/reviews.yaml");
-  EXPECT_NE(text.find("metadata:\n  namespace: shop\n  name: reviews\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("metadata:\n  namespace: shop\n  name: reviews\n"), std::string::npos)
+      << text;
   EXPECT_NE(text.find("# rule reviews"), std::string::npos) << "comments stay";
   // Written so that it can't be done by hand: in one line.
-  request = Request({R"({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "x"}, "spec": {"host": "x"}})"});
+  request = Request(
+      {R"({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "x"}, "spec": {"host": "x"}})"});
   request.set_default_namespace("shop");
   MustApply(request);
   EXPECT_NE(config.Read("destinationrule/shop/x.yaml").find("namespace: shop"), std::string::npos);
@@ -180,7 +191,8 @@ TEST_F(ManagementTest, NamespaceOfTheRequestIsSpelledOut) {
 TEST_F(ManagementTest, SameObjectTwiceIsAMistake) {
   auto response = MustApply(Request({Rule("reviews", "v1"), Rule("reviews", "v2")}));
   ASSERT_EQ(response.diagnostics_size(), 1);
-  EXPECT_NE(response.diagnostics(0).message().find("is given twice, first at in1.yaml:2"), std::string::npos)
+  EXPECT_NE(response.diagnostics(0).message().find("is given twice, first at in1.yaml:2"),
+            std::string::npos)
       << response.DebugString();
   EXPECT_TRUE(config.Files().empty());
 }
@@ -239,7 +251,8 @@ TEST_F(ManagementTest, Get) {
   }
   ASSERT_EQ(response.resources_size(), 1);
   EXPECT_EQ(response.resources(0).file(), config / "virtualservice/default/reviews.yaml");
-  EXPECT_NE(response.resources(0).yaml().find("subset: v1"), std::string::npos) << response.resources(0).yaml();
+  EXPECT_NE(response.resources(0).yaml().find("subset: v1"), std::string::npos)
+      << response.resources(0).yaml();
   // What Get says, Apply takes.
   EXPECT_EQ(MustApply(Request({response.resources(0).yaml()})).results(0).action(), pb::UNCHANGED);
 
@@ -274,7 +287,8 @@ TEST_F(ManagementTest, Delete) {
   EXPECT_EQ(response.results(0).action(), pb::DELETED);
   EXPECT_EQ(response.diagnostics_size(), 0) << response.DebugString();
   EXPECT_TRUE(config.Files().empty());
-  for (const auto& stored : engine.Objects()) EXPECT_TRUE(stored.newest == nullptr || stored.newest->key.name != "a");
+  for (const auto& stored : engine.Objects())
+    EXPECT_TRUE(stored.newest == nullptr || stored.newest->key.name != "a");
   {
     Context context;
     EXPECT_EQ(stub->Delete(&context, request, &response).error_code(), grpc::StatusCode::NOT_FOUND);
@@ -288,14 +302,17 @@ TEST_F(ManagementTest, Delete) {
   request.mutable_resources(0)->set_kind("se");
   request.mutable_resources(0)->set_name("reviews");
   Context context;
-  EXPECT_EQ(stub->Delete(&context, request, &response).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(stub->Delete(&context, request, &response).error_code(),
+            grpc::StatusCode::FAILED_PRECONDITION);
 }
 
 TEST_F(ManagementTest, DeleteByDocumentEvenOneWithMistakes) {
   MustApply(Request({Rule("a", "v1")}));
   pb::DeleteRequest request;
   pb::Source& source = *request.add_sources();
-  source.set_text("apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec: {hoost: x}\n");
+  source.set_text(
+      "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec: "
+      "{hoost: x}\n");
   pb::DeleteResponse response;
   Context context;
   grpc::Status status = stub->Delete(&context, request, &response);
@@ -336,7 +353,8 @@ TEST_F(ManagementTest, ProxyStatus) {
   xds::Request nack;
   nack.type_url = response->type_url;
   nack.nonce = response->nonce;
-  nack.nack = xds::Nack{.code = 3, .message = "no", .refusals = {{response->resources[0]->name, "", "f", "why"}}};
+  nack.nack = xds::Nack{
+      .code = 3, .message = "no", .refusals = {{response->resources[0]->name, "", "f", "why"}}};
   (*connection)->OnRequest(nack);
 
   for (const char* name : {"", "reviews-v1-1.default", "reviews-v1", "sidecar~127.0.2.1"}) {
@@ -358,7 +376,8 @@ TEST_F(ManagementTest, ProxyStatus) {
   request.set_node("ratings");
   pb::ProxyStatusResponse status;
   Context context;
-  EXPECT_EQ(stub->ProxyStatus(&context, request, &status).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(stub->ProxyStatus(&context, request, &status).error_code(),
+            grpc::StatusCode::NOT_FOUND);
   (*connection)->OnClosed();
 }
 

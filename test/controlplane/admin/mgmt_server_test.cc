@@ -44,7 +44,8 @@ grpc::Status Ask(const std::string& socket, std::string* answer) {
   return status;
 }
 
-// Connects to the socket as another user (in a child, when this one is root). True when the server closed at once.
+// Connects to the socket as another user (in a child, when this one is root). True when the server
+// closed at once.
 bool ClosedForStranger(const std::string& socket_path) {
   const pid_t child = fork();
   if (child == 0) {

@@ -42,7 +42,8 @@ class TempDirectory {
   std::vector<std::string> Files() const {
     std::vector<std::string> files;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(path_)) {
-      if (!entry.is_directory()) files.push_back(std::filesystem::relative(entry.path(), path_).string());
+      if (!entry.is_directory())
+        files.push_back(std::filesystem::relative(entry.path(), path_).string());
     }
     std::sort(files.begin(), files.end());
     return files;

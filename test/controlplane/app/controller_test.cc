@@ -19,17 +19,22 @@ namespace {
 using Steady = std::chrono::steady_clock;
 namespace discovery = envoy::service::discovery::v3;
 
-const std::string kCds(api::kClusterType), kEds(api::kEndpointType), kLds(api::kListenerType), kRds(api::kRouteType);
+const std::string kCds(api::kClusterType), kEds(api::kEndpointType), kLds(api::kListenerType),
+    kRds(api::kRouteType);
 constexpr char kNode[] = "sidecar~127.0.2.1~reviews-v1-1.default~default.svc.cluster.local";
 constexpr char kCluster[] = "outbound|9080||reviews.default.svc.cluster.local";
 
 std::string Reviews(const std::string& address) {
-  return "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: reviews}\nspec:\n"
-         "  hosts: [reviews.default.svc.cluster.local]\n  location: MESH_INTERNAL\n  resolution: STATIC\n"
-         "  ports: [{number: 9080, name: http, protocol: HTTP}]\n  endpoints: [{address: " + address + "}]\n";
+  return "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: "
+         "reviews}\nspec:\n"
+         "  hosts: [reviews.default.svc.cluster.local]\n  location: MESH_INTERNAL\n  resolution: "
+         "STATIC\n"
+         "  ports: [{number: 9080, name: http, protocol: HTTP}]\n  endpoints: [{address: " +
+         address + "}]\n";
 }
 
-discovery::DeltaDiscoveryRequest Subscribe(const std::string& type, std::vector<std::string> names) {
+discovery::DeltaDiscoveryRequest Subscribe(const std::string& type,
+                                           std::vector<std::string> names) {
   discovery::DeltaDiscoveryRequest request;
   request.set_type_url(type);
   for (std::string& name : names) request.add_resource_names_subscribe(std::move(name));
@@ -38,8 +43,10 @@ discovery::DeltaDiscoveryRequest Subscribe(const std::string& type, std::vector<
 
 std::string AddressIn(const discovery::DeltaDiscoveryResponse& response) {
   envoy::config::endpoint::v3::ClusterLoadAssignment assignment;
-  if (response.resources_size() != 1 || !response.resources(0).resource().UnpackTo(&assignment)) return "";
-  if (assignment.endpoints_size() == 0 || assignment.endpoints(0).lb_endpoints_size() == 0) return "none";
+  if (response.resources_size() != 1 || !response.resources(0).resource().UnpackTo(&assignment))
+    return "";
+  if (assignment.endpoints_size() == 0 || assignment.endpoints(0).lb_endpoints_size() == 0)
+    return "none";
   return assignment.endpoints(0).lb_endpoints(0).endpoint().address().socket_address().address();
 }
 
@@ -86,7 +93,8 @@ TEST_F(ControllerTest, FileToProxy) {
 
 TEST_F(ControllerTest, BrokenFilesDoNotKeepTheGoodOnesAway) {
   directory.Write("a-broken.yaml", "{ not yaml");
-  directory.Write("b-wrong.yaml", "apiVersion: networking.istio.io/v1\nkind: Foo\nmetadata: {name: x}\n");
+  directory.Write("b-wrong.yaml",
+                  "apiVersion: networking.istio.io/v1\nkind: Foo\nmetadata: {name: x}\n");
   directory.Write("reviews.yaml", Reviews("127.0.2.1"));
   Start();
   xds::DeltaClient client(controller->xds_address(), kNode);
@@ -94,7 +102,8 @@ TEST_F(ControllerTest, BrokenFilesDoNotKeepTheGoodOnesAway) {
   EXPECT_EQ(AddressIn(Next(client, kEds)), "127.0.2.1");
   // A mistake later keeps the last good version.
   directory.Write("reviews.yaml", "apiVersion: [");
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // long enough to be taken for a removal
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(300));  // long enough to be taken for a removal
   directory.Write("reviews.yaml", Reviews("127.0.2.4"));
   EXPECT_EQ(AddressIn(Next(client, kEds)), "127.0.2.4");
 }
@@ -120,8 +129,10 @@ TEST_F(ControllerTest, RestartSendsNothingAgain) {
   Start();
   xds::DeltaClient client(controller->xds_address(), kNode);
   for (const std::string& type : {kCds, kLds, kEds}) {
-    auto request = Subscribe(type, type == kEds ? std::vector<std::string>{kCluster} : std::vector<std::string>{});
-    for (const auto& [name, version] : held[type]) (*request.mutable_initial_resource_versions())[name] = version;
+    auto request = Subscribe(
+        type, type == kEds ? std::vector<std::string>{kCluster} : std::vector<std::string>{});
+    for (const auto& [name, version] : held[type])
+      (*request.mutable_initial_resource_versions())[name] = version;
     ASSERT_TRUE(client.Send(request));
     if (type == kEds) continue;
     auto answer = Next(client, type);
@@ -140,10 +151,12 @@ TEST_F(ControllerTest, NodeThatDoesNotSayWhoItIsHearsWhatWouldBeRight) {
   EXPECT_FALSE(client.Read().has_value());
   grpc::Status status = client.Finish();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_NE(status.error_message().find("sidecar~ADDRESS~NAME.NAMESPACE~DOMAIN"), std::string::npos);
+  EXPECT_NE(status.error_message().find("sidecar~ADDRESS~NAME.NAMESPACE~DOMAIN"),
+            std::string::npos);
 }
 
-// What a person waits for after saving a file: prints the times, and holds the middle one to the goal.
+// What a person waits for after saving a file: prints the times, and holds the middle one to the
+// goal.
 TEST_F(ControllerTest, SavedFileIsOnTheStreamWithin50Milliseconds) {
   directory.Write("reviews.yaml", Reviews("127.0.2.1"));
   Start();
@@ -164,8 +177,10 @@ TEST_F(ControllerTest, SavedFileIsOnTheStreamWithin50Milliseconds) {
     ms.push_back(std::chrono::duration<double, std::milli>(Steady::now() - saved).count());
   }
   std::sort(ms.begin(), ms.end());
-  std::printf("file save to discovery response, 100 saves: p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, max %.1f ms\n", ms[50],
-              ms[90], ms[98], ms[99]);
+  std::printf(
+      "file save to discovery response, 100 saves: p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, max %.1f "
+      "ms\n",
+      ms[50], ms[90], ms[98], ms[99]);
   EXPECT_LT(ms[50], 50.0);
 }
 

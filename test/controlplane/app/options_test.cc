@@ -17,7 +17,8 @@ Parsed Parse(std::vector<const char*> args) {
   Parsed parsed;
   testing::internal::CaptureStdout();
   testing::internal::CaptureStderr();
-  parsed.go_on = ParseOptions(static_cast<int>(args.size()), args.data(), &parsed.options, &parsed.exit_code);
+  parsed.go_on =
+      ParseOptions(static_cast<int>(args.size()), args.data(), &parsed.options, &parsed.exit_code);
   parsed.out = testing::internal::GetCapturedStdout();
   parsed.err = testing::internal::GetCapturedStderr();
   return parsed;
@@ -39,9 +40,10 @@ TEST(Options, ConfigTakesOneValue) {
 }
 
 TEST(Options, AllOfThem) {
-  Parsed p = Parse({"--config", "a", "--xds-address", "127.0.0.1:1", "--admin-address", "127.0.0.1:2", "--mgmt-socket",
-                    "m/m.sock", "--trust-domain", "td", "--domain-suffix", "ds", "--max-proxies", "7", "--log-level",
-                    "debug", "--log-file", "l"});
+  Parsed p =
+      Parse({"--config", "a", "--xds-address", "127.0.0.1:1", "--admin-address", "127.0.0.1:2",
+             "--mgmt-socket", "m/m.sock", "--trust-domain", "td", "--domain-suffix", "ds",
+             "--max-proxies", "7", "--log-level", "debug", "--log-file", "l"});
   ASSERT_TRUE(p.go_on) << p.err;
   EXPECT_EQ(p.options.xds_address, "127.0.0.1:1");
   EXPECT_EQ(p.options.admin_address, "127.0.0.1:2");

@@ -18,8 +18,10 @@ namespace weft::ctl::app {
 namespace {
 
 std::string Binary() {
-  // Beside the test's own: bazel-bin/controlplane/app; run from the workspace or from bazel's runfiles.
-  for (const char* path : {"controlplane/app/weft-controller", "bazel-bin/controlplane/app/weft-controller"}) {
+  // Beside the test's own: bazel-bin/controlplane/app; run from the workspace or from bazel's
+  // runfiles.
+  for (const char* path :
+       {"controlplane/app/weft-controller", "bazel-bin/controlplane/app/weft-controller"}) {
     if (access(path, X_OK) == 0) return std::filesystem::absolute(path).string();
   }
   return "";
@@ -45,7 +47,8 @@ std::string FreeAddress(int* keep_open = nullptr) {
 // A child process whose output goes into a file.
 class Process {
  public:
-  Process(const TempDirectory& directory, std::vector<std::string> args) : output_(directory / "output") {
+  Process(const TempDirectory& directory, std::vector<std::string> args)
+      : output_(directory / "output") {
     args.insert(args.begin(), Binary());
     std::vector<char*> argv;
     for (std::string& arg : args) argv.push_back(arg.data());
@@ -98,7 +101,9 @@ class Process {
 
 class StartupTest : public ::testing::Test {
  protected:
-  void SetUp() override { ASSERT_NE(Binary(), "") << "weft-controller is not where the test looks for it"; }
+  void SetUp() override {
+    ASSERT_NE(Binary(), "") << "weft-controller is not where the test looks for it";
+  }
   std::vector<std::string> Args(std::vector<std::string> more) {
     std::vector<std::string> args = {"--xds-address", xds, "--admin-address", admin};
     args.insert(args.end(), more.begin(), more.end());
@@ -112,7 +117,8 @@ class StartupTest : public ::testing::Test {
 TEST_F(StartupTest, MissingDirectoryIsNamed) {
   Process process(directory, Args({"--config", config / "absent"}));
   EXPECT_EQ(process.Wait(), 1);
-  EXPECT_NE(process.Output().find("--config " + (config / "absent") + ": there is no such directory; create it (mkdir -p"),
+  EXPECT_NE(process.Output().find("--config " + (config / "absent") +
+                                  ": there is no such directory; create it (mkdir -p"),
             std::string::npos)
       << process.Output();
 }
@@ -128,16 +134,20 @@ TEST_F(StartupTest, PortsInUseAreNamed) {
   int taken = -1;
   const std::string address = FreeAddress(&taken);
   {
-    Process process(directory, {"--config", config.path(), "--xds-address", address, "--admin-address", admin});
+    Process process(
+        directory, {"--config", config.path(), "--xds-address", address, "--admin-address", admin});
     EXPECT_EQ(process.Wait(), 1);
-    EXPECT_NE(process.Output().find("can't listen on " + address + ": the address is in use"), std::string::npos)
+    EXPECT_NE(process.Output().find("can't listen on " + address + ": the address is in use"),
+              std::string::npos)
         << process.Output();
     EXPECT_NE(process.Output().find("--xds-address"), std::string::npos);
   }
   {
-    Process process(directory, {"--config", config.path(), "--xds-address", xds, "--admin-address", address});
+    Process process(directory,
+                    {"--config", config.path(), "--xds-address", xds, "--admin-address", address});
     EXPECT_EQ(process.Wait(), 1);
-    EXPECT_NE(process.Output().find("can't listen on " + address), std::string::npos) << process.Output();
+    EXPECT_NE(process.Output().find("can't listen on " + address), std::string::npos)
+        << process.Output();
     EXPECT_NE(process.Output().find("--admin-address"), std::string::npos);
   }
   close(taken);
@@ -145,7 +155,8 @@ TEST_F(StartupTest, PortsInUseAreNamed) {
 
 TEST_F(StartupTest, SocketInAnOpenDirectoryIsRefused) {
   chmod(config.path().c_str(), 0755);
-  Process process(directory, Args({"--config", config.path(), "--mgmt-socket", config / "mgmt.sock"}));
+  Process process(directory,
+                  Args({"--config", config.path(), "--mgmt-socket", config / "mgmt.sock"}));
   EXPECT_EQ(process.Wait(), 1);
   EXPECT_NE(process.Output().find("0700"), std::string::npos) << process.Output();
 }
@@ -153,15 +164,18 @@ TEST_F(StartupTest, SocketInAnOpenDirectoryIsRefused) {
 TEST_F(StartupTest, NoConfigIsAMistakeOfTheCommandLine) {
   Process process(directory, {});
   EXPECT_EQ(process.Wait(), 2);
-  EXPECT_NE(process.Output().find("--config DIR is required"), std::string::npos) << process.Output();
+  EXPECT_NE(process.Output().find("--config DIR is required"), std::string::npos)
+      << process.Output();
 }
 
 TEST_F(StartupTest, StartsWithBrokenFilesSaysSoAndEndsOnSignals) {
   config.Write("broken.yaml", "a: [\n");
   for (int signal_number : {SIGTERM, SIGINT}) {
-    Process process(directory, Args({"--config", config.path(), "--mgmt-socket", directory / "mgmt/mgmt.sock"}));
+    Process process(directory, Args({"--config", config.path(), "--mgmt-socket",
+                                     directory / "mgmt/mgmt.sock"}));
     ASSERT_TRUE(process.WaitForOutput("serves xDS on " + xds)) << process.Output();
-    EXPECT_NE(process.Output().find(config / "broken.yaml:"), std::string::npos) << process.Output();
+    EXPECT_NE(process.Output().find(config / "broken.yaml:"), std::string::npos)
+        << process.Output();
     EXPECT_TRUE(std::filesystem::exists(directory / "mgmt/mgmt.sock"));
     process.Signal(signal_number);
     EXPECT_EQ(process.Wait(), 0);

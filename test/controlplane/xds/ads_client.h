@@ -12,7 +12,8 @@
 
 namespace weft::ctl::xds {
 
-// A discovery client over a real socket, in the calling thread: blocking reads, with a deadline on the whole stream.
+// A discovery client over a real socket, in the calling thread: blocking reads, with a deadline on
+// the whole stream.
 template <typename Req, typename Resp>
 class AdsClient {
  public:
@@ -76,7 +77,7 @@ class AdsClient {
 
 using DeltaClient = AdsClient<envoy::service::discovery::v3::DeltaDiscoveryRequest,
                               envoy::service::discovery::v3::DeltaDiscoveryResponse>;
-using SotwClient =
-    AdsClient<envoy::service::discovery::v3::DiscoveryRequest, envoy::service::discovery::v3::DiscoveryResponse>;
+using SotwClient = AdsClient<envoy::service::discovery::v3::DiscoveryRequest,
+                             envoy::service::discovery::v3::DiscoveryResponse>;
 
 }  // namespace weft::ctl::xds

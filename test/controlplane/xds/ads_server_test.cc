@@ -24,14 +24,16 @@ class AdsServerTest : public ::testing::Test {
   }
   void TearDown() override { server->Stop(); }
 
-  static discovery::DeltaDiscoveryRequest Delta(const std::string& type, std::vector<std::string> names) {
+  static discovery::DeltaDiscoveryRequest Delta(const std::string& type,
+                                                std::vector<std::string> names) {
     discovery::DeltaDiscoveryRequest r;
     r.set_type_url(type);
     for (auto& name : names) r.add_resource_names_subscribe(name);
     return r;
   }
   void WaitForSessions(size_t count) {
-    for (int i = 0; i < 5000 && hub.sessions() != count; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    for (int i = 0; i < 5000 && hub.sessions() != count; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
     EXPECT_EQ(hub.sessions(), count);
   }
 
@@ -172,9 +174,12 @@ TEST_F(AdsServerTest, AddressInUseIsNamed) {
 
 TEST(CheckListen, BadAddressesAreExplained) {
   for (const char* address : {"15010", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:x"}) {
-    EXPECT_NE(CheckListen(address, "--xds-address").message().find("HOST:PORT"), absl::string_view::npos) << address;
+    EXPECT_NE(CheckListen(address, "--xds-address").message().find("HOST:PORT"),
+              absl::string_view::npos)
+        << address;
   }
-  EXPECT_NE(CheckListen("example:15010", "--f").message().find("not an IP address"), absl::string_view::npos);
+  EXPECT_NE(CheckListen("example:15010", "--f").message().find("not an IP address"),
+            absl::string_view::npos);
   EXPECT_NE(CheckListen("203.0.113.1:15010", "--f").message().find("does not have that address"),
             absl::string_view::npos);
   EXPECT_TRUE(CheckListen("127.0.0.1:0", "--f").ok());
@@ -193,7 +198,8 @@ TEST_F(AdsServerTest, ManyClients) {
       while (!done) {
         auto response = client.Read();
         ASSERT_TRUE(response.has_value());
-        for (const auto& r : response->resources()) done |= r.name() == "last" && r.resource().value() == "1";
+        for (const auto& r : response->resources())
+          done |= r.name() == "last" && r.resource().value() == "1";
         client.Ack(*response);
       }
     });

@@ -24,8 +24,12 @@ class FakeProvider : public ResourceProvider {
 
   class View : public ResourceView {
    public:
-    View(uint64_t generation, Map map, std::vector<std::pair<uint64_t, Key>> log, bool knows_changes)
-        : generation_(generation), map_(std::move(map)), log_(std::move(log)), knows_changes_(knows_changes) {}
+    View(uint64_t generation, Map map, std::vector<std::pair<uint64_t, Key>> log,
+         bool knows_changes)
+        : generation_(generation),
+          map_(std::move(map)),
+          log_(std::move(log)),
+          knows_changes_(knows_changes) {}
     uint64_t generation() const override { return generation_; }
     ResourcePtr Find(std::string_view type_url, std::string_view name) const override {
       auto it = map_.find(Key(type_url, name));
@@ -38,7 +42,8 @@ class FakeProvider : public ResourceProvider {
       }
       return all;
     }
-    std::optional<std::vector<std::string>> ChangedSince(std::string_view type_url, uint64_t generation,
+    std::optional<std::vector<std::string>> ChangedSince(std::string_view type_url,
+                                                         uint64_t generation,
                                                          bool wildcard) const override {
       if (!knows_changes_) return std::nullopt;
       std::set<std::string> names;

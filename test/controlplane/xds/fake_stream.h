@@ -9,7 +9,8 @@
 
 namespace weft::ctl::xds {
 
-// A client's end of a stream, without a transport. Reads one response at a time; until it is read, nothing follows.
+// A client's end of a stream, without a transport. Reads one response at a time; until it is read,
+// nothing follows.
 class FakeStream : public Stream {
  public:
   void Write(const Response& response) override {

@@ -132,7 +132,8 @@ TEST_F(HubTest, TickWakesSessionsWhoseWaitIsOver) {
   ASSERT_TRUE(c.stream->Read(*c.connection).has_value());
   provider.Set(kCds, "a", "2");
   hub.OnNewState();
-  while (hub.Status()[0].types[0].state != SyncState::kStale || hub.queued() > 0) std::this_thread::yield();
+  while (hub.Status()[0].types[0].state != SyncState::kStale || hub.queued() > 0)
+    std::this_thread::yield();
   now_ms += 10001;  // the first was never answered
   // The queue's thread may still be at the push before: tick until it saw the time.
   for (int i = 0; i < 2000 && c.stream->writes() < 2; ++i) {
@@ -170,7 +171,8 @@ TEST_F(HubTest, TooManySessionsAreRefused) {
 
 TEST_F(HubTest, ProviderMayRefuseANode) {
   Hub hub(&provider, {});
-  provider.Refuse(absl::InvalidArgumentError("node id \"x\" is not TYPE~ADDRESS~NAME.NAMESPACE~DOMAIN"));
+  provider.Refuse(
+      absl::InvalidArgumentError("node id \"x\" is not TYPE~ADDRESS~NAME.NAMESPACE~DOMAIN"));
   auto c = hub.Open(Protocol::kDelta, MakeNode("x"), "", std::make_shared<FakeStream>());
   EXPECT_EQ(c.status().code(), absl::StatusCode::kInvalidArgument);
 }
@@ -181,7 +183,8 @@ TEST_F(HubTest, ShutdownEndsStreamsAndRefusesNewOnes) {
   hub.Shutdown();
   ASSERT_TRUE(a.stream->closed().has_value());
   EXPECT_EQ(a.stream->closed()->code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(hub.Open(Protocol::kDelta, MakeNode("b"), "", a.stream).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(hub.Open(Protocol::kDelta, MakeNode("b"), "", a.stream).status().code(),
+            absl::StatusCode::kUnavailable);
   a.connection->OnClosed();
 }
 
@@ -202,7 +205,8 @@ TEST_F(HubTest, ManyClientsChangesAndReaders) {
         ASSERT_TRUE(response.has_value());
         c.connection->OnRequest(Ack(*response));
         bool done = false;
-        for (const ResourcePtr& r : response->resources) done |= r->name == "last" && r->value == "1";
+        for (const ResourcePtr& r : response->resources)
+          done |= r->name == "last" && r->value == "1";
         if (done) break;
       }
       EXPECT_FALSE(c.stream->overlapping());

@@ -80,7 +80,8 @@ class Conversation {
                        : r.type_url == kCds ? "CDS"
                        : r.type_url == kEds ? "EDS"
                                             : r.type_url;
-    for (const ResourcePtr& resource : r.resources) absl::StrAppend(&text, " ", resource->name, "=", resource->value);
+    for (const ResourcePtr& resource : r.resources)
+      absl::StrAppend(&text, " ", resource->name, "=", resource->value);
     for (const std::string& name : r.removed) absl::StrAppend(&text, " -", name);
     return text;
   }

@@ -1,5 +1,5 @@
-// After any sequence of changes, answers, subscriptions and reconnects a client that applies what it is sent ends with
-// exactly what the provider has.
+// After any sequence of changes, answers, subscriptions and reconnects a client that applies what
+// it is sent ends with exactly what the provider has.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -18,8 +18,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-const std::string kTypes[] = {std::string(kListenerUrl), std::string(kRouteUrl), std::string(kClusterUrl),
-                              std::string(kEndpointUrl)};
+const std::string kTypes[] = {std::string(kListenerUrl), std::string(kRouteUrl),
+                              std::string(kClusterUrl), std::string(kEndpointUrl)};
 
 bool IsComplete(const std::string& type) { return type == kListenerUrl || type == kClusterUrl; }
 bool IsBad(const std::string& value) { return absl::StartsWith(value, "bad"); }
@@ -56,7 +56,8 @@ class Client {
           if (!names_[type].empty() || Chance(50)) r.subscribe.push_back("*");
         }
         for (const std::string& name : names_[type]) r.subscribe.push_back(name);
-        for (const auto& [name, held] : held_[type]) r.initial_versions.emplace_back(name, held.version);
+        for (const auto& [name, held] : held_[type])
+          r.initial_versions.emplace_back(name, held.version);
       } else {
         if (!IsComplete(type)) r.names.assign(names_[type].begin(), names_[type].end());
       }
@@ -73,8 +74,8 @@ class Client {
   void ChangeSubscription() {
     const std::string& type = kTypes[random_() % 4];
     if (protocol_ == Protocol::kStateOfTheWorld && IsComplete(type)) return;
-    // In this variant a name that is dropped and wanted again while a response is on its way looks as if nothing had
-    // happened; no server can tell. Clients keep such a resource.
+    // In this variant a name that is dropped and wanted again while a response is on its way looks
+    // as if nothing had happened; no server can tell. Clients keep such a resource.
     if (protocol_ == Protocol::kStateOfTheWorld && !pending_answers_.empty()) return;
     const std::string name = absl::StrCat("n", random_() % 12);
     Request r;
@@ -119,14 +120,16 @@ class Client {
     for (const ResourcePtr& r : response.resources) {
       if (!IsBad(r->value)) continue;
       if (!nack) nack = Nack{.code = 3, .message = "bad resource", .refusals = {}};
-      if (refusing_ == Refusing::kNaming) nack->refusals.push_back({r->name, r->version, "", "bad"});
+      if (refusing_ == Refusing::kNaming)
+        nack->refusals.push_back({r->name, r->version, "", "bad"});
     }
     if (!nack || refusing_ == Refusing::kNaming) {
       std::map<std::string, Held> now_held;
       for (const ResourcePtr& r : response.resources) {
         if (!Wants(type, r->name)) continue;  // unsubscribed meanwhile
         if (IsBad(r->value)) {
-          if (auto it = held_[type].find(r->name); it != held_[type].end()) now_held[r->name] = it->second;
+          if (auto it = held_[type].find(r->name); it != held_[type].end())
+            now_held[r->name] = it->second;
         } else {
           now_held[r->name] = {r->version, r->value};
         }
@@ -185,7 +188,8 @@ class Client {
     for (const TypeStatus& status : session_->Status(now_)) {
       bool bad = false;
       for (const auto& [key, resource] : all) {
-        bad |= key.first == status.type_url && Wants(key.first, key.second) && IsBad(resource->value);
+        bad |=
+            key.first == status.type_url && Wants(key.first, key.second) && IsBad(resource->value);
       }
       if (bad) {
         EXPECT_EQ(status.state, SyncState::kRefused) << status.type_url << ": " << status.reason;
@@ -249,24 +253,15 @@ TEST_P(SessionProperty, ClientEndsWithTheProvidersState) {
         case 0:
         case 1: {
           const char* prefix = p.bad && random() % 6 == 0 ? "bad" : "";
-          provider.Set(kTypes[random() % 4], absl::StrCat("n", random() % 12), absl::StrCat(prefix, ++value));
+          provider.Set(kTypes[random() % 4], absl::StrCat("n", random() % 12),
+                       absl::StrCat(prefix, ++value));
           break;
         }
-        case 2:
-          provider.Remove(kTypes[random() % 4], absl::StrCat("n", random() % 12));
-          break;
-        case 3:
-          client.ChangeSubscription();
-          break;
-        case 4:
-          client.Receive();
-          break;
-        case 5:
-          client.Answer();
-          break;
-        case 6:
-          client.Wait(milliseconds(random() % 3000));
-          break;
+        case 2: provider.Remove(kTypes[random() % 4], absl::StrCat("n", random() % 12)); break;
+        case 3: client.ChangeSubscription(); break;
+        case 4: client.Receive(); break;
+        case 5: client.Answer(); break;
+        case 6: client.Wait(milliseconds(random() % 3000)); break;
         case 7:
           if (random() % 8 == 0) client.Reconnect();
           break;
@@ -290,7 +285,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Params{Protocol::kStateOfTheWorld, Refusing::kNaming, true, true}),
     [](const auto& p) {
       return absl::StrCat(p.param.protocol == Protocol::kDelta ? "Delta" : "Sotw",
-                          !p.param.bad                              ? ""
+                          !p.param.bad                            ? ""
                           : p.param.refusing == Refusing::kNaming ? "Naming"
                                                                   : "Refusing",
                           p.param.knows_changes ? "Told" : "Scanned");

@@ -2,13 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 namespace weft::ctl::xds {
 namespace {
 
 namespace discovery = envoy::service::discovery::v3;
 
 ResourcePtr Make(std::string name, std::string version, std::string value) {
-  return std::make_shared<Resource>(Resource{std::move(name), std::move(version), std::move(value)});
+  return std::make_shared<Resource>(
+      Resource{std::move(name), std::move(version), std::move(value)});
 }
 
 Response Sample() {
@@ -16,7 +19,8 @@ Response Sample() {
   r.type_url = "type.googleapis.com/some.Type";
   r.nonce = "7";
   r.version = "abc";
-  r.resources = {Make("a", "v1", "short"), Make("b", "", std::string(70000, 'x')), Make("", "v", "")};
+  r.resources = {Make("a", "v1", "short"), Make("b", "", std::string(70000, 'x')),
+                 Make("", "v", "")};
   r.removed = {"gone", ""};
   return r;
 }
@@ -97,7 +101,8 @@ TEST(Take, RefusalsOfAWeftProxyAreRead) {
   status.add_details()->PackFrom(error);
   discovery::DiscoveryRequest other;  // a detail of another kind is no refusal
   status.add_details()->PackFrom(other);
-  status.add_details()->set_type_url("type.googleapis.com/envoy.service.discovery.v3.ResourceError");
+  status.add_details()->set_type_url(
+      "type.googleapis.com/envoy.service.discovery.v3.ResourceError");
   status.mutable_details(2)->set_value("\xff\xff");  // neither is one that can't be read
   Request r = TakeRequest(message);
   ASSERT_TRUE(r.nack.has_value());
@@ -105,7 +110,28 @@ TEST(Take, RefusalsOfAWeftProxyAreRead) {
   EXPECT_EQ(r.nack->message, "2 refused");
   ASSERT_EQ(r.nack->refusals.size(), 1u);
   EXPECT_EQ(r.nack->refusals[0].name, "outbound|9080||reviews");
-  EXPECT_EQ(r.nack->refusals[0].reason, "lb_policy: not supported");
+  EXPECT_EQ(r.nack->refusals[0].field_path, "lb_policy");
+  EXPECT_EQ(r.nack->refusals[0].reason, "not supported");
+}
+
+TEST(Take, ReasonOfARefusalIsSplitOnlyAtAFieldPath) {
+  const std::tuple<const char*, const char*, const char*> cases[] = {
+      {"virtual_hosts[1].routes[0].match: missing", "virtual_hosts[1].routes[0].match", "missing"},
+      {"can't bind 127.0.0.1:80: in use", "", "can't bind 127.0.0.1:80: in use"},
+      {": odd", "", ": odd"},
+      {"no colon", "", "no colon"},
+      {"", "", ""},
+  };
+  for (const auto& [text, path, reason] : cases) {
+    discovery::DiscoveryRequest message;
+    discovery::ResourceError error;
+    error.mutable_error_detail()->set_message(text);
+    message.mutable_error_detail()->add_details()->PackFrom(error);
+    Request r = TakeRequest(message);
+    ASSERT_EQ(r.nack->refusals.size(), 1u);
+    EXPECT_EQ(r.nack->refusals[0].field_path, path);
+    EXPECT_EQ(r.nack->refusals[0].reason, reason);
+  }
 }
 
 }  // namespace
