@@ -36,6 +36,8 @@ constexpr std::string_view kHeaderNames[] = {
     "x-envoy-upstream-service-time",
     "x-envoy-expected-rq-timeout-ms",
     "x-envoy-attempt-count",
+    "x-envoy-original-path",
+    "x-envoy-original-host",
     "x-envoy-overloaded",
     "x-envoy-immediate-health-check-fail",
 };

@@ -37,6 +37,8 @@ enum class HeaderId : uint8_t {
   kXEnvoyUpstreamServiceTime,
   kXEnvoyExpectedRqTimeoutMs,
   kXEnvoyAttemptCount,
+  kXEnvoyOriginalPath,
+  kXEnvoyOriginalHost,
   kXEnvoyOverloaded,
   kXEnvoyImmediateHealthCheckFail,
   kCount,

@@ -116,19 +116,17 @@ void Exchange::Start(Rc<HttpManager> manager, http::ServerStream& stream) {
 
 void Exchange::PrepareRequest() {
   http::RequestHead& r = request();
-  bool connect = r.method == "CONNECT";
-  // h2c by Upgrade is neither accepted nor forwarded: the request goes on as HTTP/1.1 (RFC 9113 section 3.1).
-  bool upgrade = !r.upgrade.empty() && !http::EqualsIgnoreCase(r.upgrade, "h2c");
-  if (connect || upgrade) {
-    Reply(403, "", "upgrade_failed");
-    SendLocalReply();
-    return;
-  }
   http::RemoveHopByHop(r.headers);
   ForwardedFor();
-  if (!r.headers.Has(HeaderId::kXForwardedProto)) r.headers.Add(HeaderId::kXForwardedProto, r.scheme);
+  const HttpManagerSpec& spec = manager_->spec();
+  if (spec.use_remote_address && spec.xff_num_trusted_hops == 0) {
+    // At the edge neither a field nor an absolute target's scheme is believed.
+    r.headers.Set(HeaderId::kXForwardedProto, stream_->transport().tls_version().empty() ? "http" : "https");
+  } else if (!r.headers.Has(HeaderId::kXForwardedProto)) {
+    r.headers.Add(HeaderId::kXForwardedProto, r.scheme);
+  }
   RequestId();
-  if (!manager_->spec().via.empty()) r.headers.Add(HeaderId::kVia, manager_->spec().via);
+  if (!spec.via.empty()) r.headers.Add(HeaderId::kVia, spec.via);
   Route();
 }
 
@@ -166,7 +164,10 @@ void Exchange::Route() {
   phase_ = Phase::kRoute;
   routes_ = manager_->routes();
   http::RequestHead& r = request();
-  if (routes_) {
+  // No route is for CONNECT. What its sender believes to be in a tunnel must not be read as requests.
+  bool connect = r.method == "CONNECT";
+  if (connect) stream_->SetCloseAfter();
+  if (routes_ && !connect) {
     HeaderMapSource source(r.headers, arena());
     decide::RequestView view{r.method, r.scheme, r.authority, r.path, &source};
     match_ = routes_->table->Match(view, random_, nullptr);
@@ -174,6 +175,13 @@ void Exchange::Route() {
   if (match_.route == nullptr) {
     manager_->counters().no_route.Inc();
     ReplyWith({ErrorCode::kNoRoute});
+    return;
+  }
+  // h2c by Upgrade is neither accepted nor forwarded: the request goes on as HTTP/1.1 (RFC 9113 section 3.1).
+  if (!r.upgrade.empty() && !http::EqualsIgnoreCase(r.upgrade, "h2c")) {
+    stream_->SetCloseAfter();
+    Reply(403, "", "upgrade_failed");
+    SendLocalReply();
     return;
   }
   const decide::RouteAction& action = match_.route->action;
@@ -264,17 +272,20 @@ void Exchange::PrepareUpstream() {
   http::RequestHead& r = request();
   routes_->table->ForEachRequestMutations(
       match_, [&](const std::vector<decide::HeaderMutation>& m) { Mutate(m, r.headers); });
+  bool tell = !manager_->spec().suppress_envoy_headers;
   if (!action.prefix_rewrite.empty()) {
+    if (tell) r.headers.Set(HeaderId::kXEnvoyOriginalPath, r.path);
     scratch_.clear();
     decide::AppendRewrittenPath(match_.route->match, r.path, action.prefix_rewrite, &scratch_);
     r.path = arena().Copy(scratch_);
   }
-  if (match_.weighted != nullptr && !match_.weighted->host_rewrite_literal.empty()) {
-    r.authority = match_.weighted->host_rewrite_literal;
-  } else if (!action.host_rewrite_literal.empty()) {
-    r.authority = action.host_rewrite_literal;
+  bool weighted_host = match_.weighted != nullptr && !match_.weighted->host_rewrite_literal.empty();
+  const std::string& host = weighted_host ? match_.weighted->host_rewrite_literal : action.host_rewrite_literal;
+  if (!host.empty()) {
+    if (tell) r.headers.Set(HeaderId::kXEnvoyOriginalHost, r.authority);
+    r.authority = host;
   }
-  if (action.timeout > 0 && !manager_->spec().suppress_envoy_headers) {
+  if (action.timeout > 0 && tell) {
     r.headers.Set(HeaderId::kXEnvoyExpectedRqTimeoutMs, FormatNumber(action.timeout / kMillisecond, arena()));
   }
   ArmRouteTimer();
@@ -665,7 +676,7 @@ void Exchange::FillFields(StreamFields* f) {
   f->downstream_remote_address = FormatAddress(stream_->transport().peer_address(), arena());
   f->downstream_local_address = FormatAddress(stream_->transport().local_address(), arena());
   f->upstream_host = {host_text_, host_text_size_};
-  f->upstream_cluster = match_.cluster;
+  if (cluster_) f->upstream_cluster = cluster_->spec().stat_name();
   f->upstream_transport_failure_reason = transport_failure_;
   f->upstream_attempts = attempts_;
   if (client_ != nullptr) f->upstream_local_address = FormatAddress(client_->transport().local_address(), arena());

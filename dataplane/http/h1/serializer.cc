@@ -118,7 +118,7 @@ BodyFraming WriteResponse(const ResponseHead& head, const ResponseOptions& optio
       w.Put("transfer-encoding: chunked\r\n");
       framing = BodyFraming::kChunked;
     }
-  } else if (head.length_without_body) {
+  } else if (head.length_without_body || (options.to_head && head.has_body && head.content_length >= 0)) {
     w.Length(head.content_length);
   } else if (head.status >= 200 && head.status != 204 && head.status != 304 && !options.to_head) {
     w.Length(0);

@@ -31,7 +31,7 @@ struct ServerMessage {
   MonoNanos idle_timeout = 0;
   int64_t body_left = 0;           // of a body with a length
   int64_t response_left = 0;
-  uint64_t received = 0, sent = 0;
+  uint64_t received = 0, sent = 0;  // of the bodies
   BodyFraming response_framing = BodyFraming::kNone;
   bool response_started = false, response_complete = false, notify = false, has_stream = false;
   bool to_head = false;
@@ -527,10 +527,11 @@ void ServerConnection::OnPipeReady() {
   }
   if (m_->out.size() < kOutHighBytes && pipe.available() > 0) {
     if (m_->response_framing == BodyFraming::kChunked) {
-      pipe.Pull(m_->chunk);
+      m_->sent += pipe.Pull(m_->chunk);
       WriteChunk(m_->chunk, context_.slab, m_->out);
     } else {
       size_t n = pipe.Pull(m_->out);
+      m_->sent += n;
       if (m_->response_framing == BodyFraming::kLength) m_->response_left -= static_cast<int64_t>(n);
     }
   }
@@ -563,7 +564,6 @@ void ServerConnection::RunAtTurnEnd() {
 void ServerConnection::Flush() {
   size_t written = 0;
   int rc = net::Flush(*transport_, m_->out, &written);
-  m_->sent += written;
   total_sent_ += written;
   if (written > 0) Touch();
   if (rc != 0 && rc != -EAGAIN) {
