@@ -248,7 +248,7 @@ void XdsClient::OnDelta(const std::string& bytes) {
   ++status_.responses;
   if (!response.control_plane().identifier().empty()) status_.control_plane = response.control_plane().identifier();
   Type* type = Find(response.type_url());
-  if (type == nullptr) {
+  if (type == nullptr || !Wanted(*type)) {
     RefuseType(response.type_url(), response.nonce());
     return;
   }
@@ -315,7 +315,7 @@ void XdsClient::OnStateOfTheWorld(const std::string& bytes) {
   ++status_.responses;
   if (!response.control_plane().identifier().empty()) status_.control_plane = response.control_plane().identifier();
   Type* type = Find(response.type_url());
-  if (type == nullptr) {
+  if (type == nullptr || !Wanted(*type)) {
     RefuseType(response.type_url(), response.nonce());
     return;
   }
@@ -379,6 +379,12 @@ void XdsClient::OnStateOfTheWorld(const std::string& bytes) {
   u.removed = update.removed;
   u.stream = stream_id_;
   Deliver(*type, std::move(u), std::move(update));
+}
+
+// Whether anything of the type was asked for on this stream, or is about to be.
+bool XdsClient::Wanted(const Type& type) {
+  return type.asked || type.wildcard ||
+         std::any_of(type.resources.begin(), type.resources.end(), [](const auto& r) { return r.second.named; });
 }
 
 // A type that nobody subscribed to can't be applied, so it must not look accepted.

@@ -145,6 +145,7 @@ class XdsClient final : private XdsTransport::Handler, private event::TurnEndTas
   void DropStream();
   void OnDelta(const std::string& bytes);
   void OnStateOfTheWorld(const std::string& bytes);
+  static bool Wanted(const Type& type);
   void BadMessage(std::string_view what);
   void RefuseType(const std::string& url, const std::string& nonce);
   void Deliver(Type& type, Unanswered pending, XdsUpdate update);
