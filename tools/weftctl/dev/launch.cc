@@ -1,6 +1,7 @@
 #include "tools/weftctl/dev/launch.h"
 
 #include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 
@@ -38,16 +39,17 @@ void SetEnvironment(const std::map<std::string, std::string>& variables, Launch*
 
 }  // namespace
 
-ProgramFinder::ProgramFinder(std::vector<std::string> folders) : folders_(std::move(folders)) {
+std::vector<std::string> ProgramFolders(std::vector<std::string> first) {
   std::error_code error;
   const fs::path own = fs::read_symlink("/proc/self/exe", error).parent_path();
-  if (error) return;
-  folders_.push_back(own.string());
+  if (error) return first;
+  first.push_back(own.string());
   // bazel-bin/tools/weftctl/weftctl -> bazel-bin/dataplane/app/weft-proxy and so on.
   for (const char* beside : {"../../dataplane/app", "../../controlplane/app", "../demo"}) {
     const fs::path folder = (own / beside).lexically_normal();
-    if (fs::is_directory(folder, error)) folders_.push_back(folder.string());
+    if (fs::is_directory(folder, error)) first.push_back(folder.string());
   }
+  return first;
 }
 
 std::optional<std::string> ProgramFinder::Find(const std::string& name,

@@ -13,13 +13,16 @@
 
 namespace weft::cli {
 
-// Finds a program: a name with a slash is a path (relative to `directory`); others are looked for
-// in the folders, then PATH. Folders: those of --bin, the one of weftctl, and where Bazel puts the
-// mesh's programs beside it.
+// `first`, then where a program of this mesh may be: beside weftctl, and where Bazel puts them
+// relative to it.
+std::vector<std::string> ProgramFolders(std::vector<std::string> first);
+
+// Finds a program: a name with a slash is a path (relative to `directory`), others are looked for
+// in the folders, then PATH. Owner: the command `dev up`. Thread: its only one. Destroyed when: the
+// plan is made.
 class ProgramFinder {
  public:
-  explicit ProgramFinder(std::vector<std::string> folders);
-  // Owner: the command `dev up`. Thread: its only one. Destroyed when: the plan is made.
+  explicit ProgramFinder(std::vector<std::string> folders) : folders_(std::move(folders)) {}
   std::optional<std::string> Find(const std::string& name, const std::string& directory) const;
   // "a, b and PATH": where Find looked.
   std::string Places() const;

@@ -1,6 +1,7 @@
 #include "tools/weftctl/dev/mesh.h"
 
 #include <arpa/inet.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <set>

@@ -1,6 +1,7 @@
 // weftctl dev down, status, logs.
 
 #include <unistd.h>
+
 #include <algorithm>
 #include <csignal>
 #include <cstring>

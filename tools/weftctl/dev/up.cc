@@ -1,6 +1,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -259,7 +260,8 @@ int AlreadyUp(const std::string& directory, const MeshState& state, const std::s
   return 0;
 }
 
-// Reads the mesh file, and chooses addresses when they are to be chosen. False after error messages.
+// Reads the mesh file, and chooses addresses when they are to be chosen. False after error
+// messages.
 bool LoadMesh(const UpOptions& options, MeshPlan* mesh) {
   std::string text;
   if (auto status = ReadFile(options.file, &text); !status.ok()) {
@@ -316,7 +318,8 @@ int DevUp(const UpOptions& options) {
   if (view.kind == StateKind::kRunning) return AlreadyUp(directory, view.state, options.file);
   const std::string original_config = mesh.config_directory;
   if (options.copy_config) mesh.config_directory = directory + "/config";
-  const auto plan = MakePlan(mesh, directory, ProgramFinder(options.bin), OwnEnvironment());
+  const auto plan =
+      MakePlan(mesh, directory, ProgramFinder(ProgramFolders(options.bin)), OwnEnvironment());
   if (!plan.ok()) {
     return Fail(
         plan.status(),

@@ -2,6 +2,7 @@
 // itself; optionally with a little traffic of its own to look at.
 
 #include <unistd.h>
+
 #include <atomic>
 #include <chrono>
 #include <csignal>
