@@ -804,6 +804,43 @@ class Environment:
         return load
 
 
+# A bootstrap without discovery: everything to one origin.
+STATIC = """\
+node: {id: limits, cluster: limits}
+admin:
+  address: {socket_address: {address: %(ip)s, port_value: %(admin)d}}
+static_resources:
+  listeners:
+  - name: main
+    address: {socket_address: {address: %(ip)s, port_value: %(port)d}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: main
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: {prefix: /}
+                route: {cluster: origin}
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+  clusters:
+  - name: origin
+    type: STATIC
+    load_assignment:
+      cluster_name: origin
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {address: {socket_address: {address: %(ip)s, port_value: %(origin)d}}}
+"""
+
+
 # --- A demo-shaped mesh ---------------------------------------------------------------------------------------------------
 
 class Workload:
@@ -997,21 +1034,77 @@ def versions_seen(address, requests, path="/reviews/0", host="reviews:9080", hea
     return seen
 
 
+# --- The sample application, by weftctl -----------------------------------------------------------------------------------
+
+class Demo:
+    """`weftctl dev up` of a copy of tools/demo, as a child of this test: everything ends with it."""
+
+    def __init__(self, env):
+        self.env = env
+        files = env.folder / "demo"
+        files.mkdir()
+        shutil.copy(source_file("tools/demo/bookinfo.yaml"), files)
+        (files / "config").mkdir()
+        for f in source_file("tools/demo/config").iterdir():
+            shutil.copy(f, files / "config")
+        self.config = files / "config"
+        self.state = env.folder / "state"
+        argv = [program("weftctl"), "dev", "up", files / "bookinfo.yaml", "--foreground", "--state", self.state,
+                "--loopback", env.network.prefix]
+        for name in PROGRAMS:
+            argv += ["--bin", program(name).parent]
+        self.child = env.start("weftctl-dev-up", argv)
+        env.wait_ready(self.child, lambda: "everything is ready" in self.child.text() and
+                       all(p["state"] == "RUNNING" for p in self.processes()), 60)
+        self.page = env.network.ip("2.1") + ":9080"
+        env.wait_ready(self.child, lambda: ask(self.page, "/api/v1/products/0/reviews").status == 200)
+
+    def status(self):
+        code, out = run([program("weftctl"), "dev", "status", "--state", self.state, "-o", "json"])
+        if code != 0:
+            raise Trouble(out)
+        return json.loads(out)
+
+    def processes(self):
+        return self.status()["processes"]
+
+    def pids(self, wanted):
+        """Of the processes for whose name wanted(name) is true: name -> pid."""
+        return {p["name"]: int(p["process"]["pid"]) for p in self.processes() if wanted(p["name"])}
+
+    def sidecars(self):
+        return self.pids(lambda name: name.endswith("/sidecar"))
+
+
 # --- How busy the machine is ----------------------------------------------------------------------------------------------
 
-def runnable_wait_ns(pids):
-    """How long the threads of these processes have waited for a processor so far: pid -> ns (the worst thread's)."""
+def runnable_wait_ns(pid):
+    """How long each thread of a process has been able to run but had to wait for a processor, so far: thread -> ns."""
     out = {}
-    for pid in pids:
-        worst = 0
-        try:
-            for task in os.listdir("/proc/%d/task" % pid):
-                with open("/proc/%d/task/%s/schedstat" % (pid, task)) as f:
-                    worst += int(f.read().split()[1])
-        except (OSError, ValueError, IndexError):
-            continue
-        out[pid] = worst
+    try:
+        for task in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/schedstat" % (pid, task)) as f:
+                out[task] = int(f.read().split()[1])
+    except (OSError, ValueError, IndexError):
+        pass  # it has just ended, or the kernel does not tell
     return out
+
+
+class Waiting:
+    """What these processes waited for a processor since this was made, as a part of a measured time: the worst `threads`
+    threads of each, since they work one after another."""
+
+    def __init__(self, pids, threads=1):
+        self.threads = threads
+        self.before = {pid: runnable_wait_ns(pid) for pid in pids}
+
+    def seconds(self):
+        """pid -> seconds."""
+        out = {}
+        for pid, before in self.before.items():
+            grown = sorted((ns - before.get(task, 0) for task, ns in runnable_wait_ns(pid).items()), reverse=True)
+            out[pid] = sum(grown[:self.threads]) / 1e9
+        return out
 
 
 def memory_kb(pid, field="VmRSS"):
