@@ -12,7 +12,7 @@ def weft_e2e_test(name, data = [], size = "medium", **kwargs):
         data = data + [
             "//controlplane/app:weft-controller",
             "//dataplane/app:weft-proxy",
-            "//test/e2e:harness.py",
+            "//test/e2e:harness",
         ],
         size = size,
         tags = ["e2e", "exclusive"],
