@@ -196,7 +196,13 @@ bool Stream::AddHeader(std::string_view name, std::string_view value) {
 
 void Stream::EndHeaders(bool end_stream) {
   if (receiving_ == Receiving::kHead) {
-    if (response_.status >= 100 && response_.status < 200) {
+    if (response_.status < 100 || response_.status > 599) {  // nghttp2 takes any three digits
+      Error e{ErrorCode::kProtocol, Side::kUpstream};
+      e.detail = "response status is not 100 to 599";
+      Fail(e);
+      return;
+    }
+    if (response_.status < 200) {
       if (informational_.size() < kMaxInformational) informational_.push_back(std::move(response_));
       response_ = ResponseHead();
       response_.protocol = Protocol::kHttp2;

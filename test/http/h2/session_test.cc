@@ -336,6 +336,19 @@ TEST_F(SessionTest, BodyShorterThanContentLengthIsAnError) {
   EXPECT_TRUE(c.reset);
 }
 
+TEST_F(SessionTest, StatusOutsideOfItsRangeIsAnError) {
+  Start();
+  for (const char* status : {"004", "099", "600", "999"}) {
+    Client c;
+    Get(c);
+    ASSERT_TRUE(Until([&] { return !server_->streams().empty() && !server_->streams().back()->closed; }));
+    server_->Respond(server_->streams().back()->id, {{":status", status}}, true);
+    ASSERT_TRUE(Until([&] { return c.reset; })) << status;
+    EXPECT_EQ(c.status, 0);
+    EXPECT_EQ(c.error.code, ErrorCode::kProtocol);
+  }
+}
+
 TEST_F(SessionTest, CompleteAnswerBeforeTheUploadEndedIsAnAnswer) {
   Start();
   Client c;
