@@ -8,16 +8,18 @@ struct uv_poll_s;
 
 namespace weft::event {
 
-// Watches one descriptor. Level-triggered: OnFdReady comes again each turn until the descriptor is read dry or the
-// interest is taken away. Changing the interest costs system calls: leave reading on, ask for writing only after a
-// write would block. Owner: a transport or listener, which owns the descriptor too and closes it after this object.
-// Thread: the loop's. Destroyed when: the owner likes, also inside its own callback.
+// Watches one descriptor. Level-triggered: OnFdReady comes again each turn until the descriptor is
+// read dry or the interest is taken away. Changing the interest costs system calls: leave reading
+// on, ask for writing only after a write would block. Owner: a transport or listener, which owns
+// the descriptor too and closes it after this object. Thread: the loop's. Destroyed when: the owner
+// likes, also inside its own callback.
 class FdWatcher {
  public:
   enum Interest : uint8_t { kNone = 0, kRead = 1, kWrite = 2 };
   class Handler {
    public:
-    // `ready`: kRead, kWrite or both. Errors and hang-ups come as both: the next read or write tells.
+    // `ready`: kRead, kWrite or both, of what was asked for. Errors and hang-ups come as all that
+    // was asked for: the next read or write tells.
     virtual void OnFdReady(uint8_t ready) = 0;
 
    protected:

@@ -41,13 +41,21 @@ Loop::Loop()
 }
 
 Loop::~Loop() {
-  RunPosted();
+  {
+    // What was posted and not run is dropped: most of what it would touch is gone by now.
+    std::vector<std::function<void()>> dropped;
+    std::lock_guard<std::mutex> lock(post_mutex_);
+    dropped.swap(posted_);
+  }
   BeforeSleep();
   uv_close(reinterpret_cast<uv_handle_t*>(&handles_->async), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&handles_->prepare), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&handles_->timer), nullptr);
   uv_run(uv_.get(), UV_RUN_DEFAULT);
-  BeforeSleep();
+  while (!turn_end_.empty() || !deferred_.empty()) {
+    turn_end_.PopFront();
+    FreeDeferred();
+  }
 }
 
 void Loop::Run() {
@@ -84,20 +92,28 @@ void Loop::RunPosted() {
 }
 
 void Loop::BeforeSleep() {
-  // A task may schedule another one; the rounds are bounded so that a pair of tasks can't starve the sockets.
-  for (int round = 0; round < 16 && !turn_end_.empty(); ++round) {
+  // A task may schedule another one, and so may a destructor; the rounds are bounded so that a pair
+  // of tasks can't starve the sockets.
+  for (int round = 0; round < 16 && (!turn_end_.empty() || !deferred_.empty()); ++round) {
     IntrusiveList<TurnEndTask> tasks;
     tasks.Splice(turn_end_);
     while (TurnEndTask* t = tasks.PopFront()) t->RunAtTurnEnd();
+    if (!turn_end_.empty())
+      continue;  // objects are freed when no task is left that could touch them
+    FreeDeferred();
   }
-  while (!deferred_.empty()) {
-    std::vector<Deferred> batch;
-    batch.swap(deferred_);
-    for (const Deferred& d : batch) d.destroy(d.object);
-    batch.clear();
-    if (deferred_.empty()) deferred_.swap(batch);  // keeps the capacity
-  }
+  // What is left must not wait for the next event: the loop only looks at its sockets and comes
+  // back.
+  if (!turn_end_.empty() || !deferred_.empty()) uv_async_send(&handles_->async);
   now_ = 0;
+}
+
+void Loop::FreeDeferred() {
+  std::vector<Deferred> batch;
+  batch.swap(deferred_);
+  for (const Deferred& d : batch) d.destroy(d.object);
+  batch.clear();
+  if (deferred_.empty()) deferred_.swap(batch);  // keeps the capacity
 }
 
 void Loop::RunTimers() {

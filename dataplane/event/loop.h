@@ -17,7 +17,8 @@ struct uv_loop_s;
 
 namespace weft::event {
 
-// Work that an object asks to be run once before the loop sleeps (corked writes, flushes). Destroying it cancels it.
+// Work that an object asks to be run once before the loop sleeps (corked writes, flushes).
+// Destroying it cancels it.
 class TurnEndTask : public ListLink<> {
  public:
   virtual void RunAtTurnEnd() = 0;
@@ -27,8 +28,9 @@ class TurnEndTask : public ListLink<> {
 };
 
 // One event loop over libuv, the only folder that knows it.
-// Owner: a Worker, or the main thread. Thread: created anywhere, then all calls but Post() and StopFromAnyThread() are
-// made on the thread that runs it. Destroyed when: Run() has returned and everything registered is gone.
+// Owner: a Worker, or the main thread. Thread: created anywhere, then all calls but Post() and
+// StopFromAnyThread() are made on the thread that runs it. Destroyed when: Run() has returned and
+// everything registered is gone.
 class Loop {
  public:
   Loop();
@@ -45,7 +47,8 @@ class Loop {
   // Runs what is ready now and returns; for tests.
   void RunOnce(bool may_sleep = false);
 
-  // The only call that may cross threads: runs `f` on the loop's thread, in order of posting.
+  // The only call that may cross threads: runs `f` on the loop's thread, in order of posting. What
+  // a loop that is destroyed has not run yet is dropped.
   void Post(std::function<void()> f);
 
   // Monotonic time, read once a turn.
@@ -81,6 +84,7 @@ class Loop {
     void (*destroy)(void*);
   };
   void BeforeSleep();
+  void FreeDeferred();
   void RunPosted();
   void RunTimers();
   void ScheduleTimer(MonoNanos due);

@@ -19,7 +19,7 @@ Address Address::FromSockaddr(const sockaddr* sa, socklen_t len) {
 std::optional<Address> Address::FromIp(std::string_view ip, uint32_t port) {
   if (port > 65535) return std::nullopt;
   char buf[INET6_ADDRSTRLEN + 1];
-  if (ip.size() >= sizeof(buf)) return std::nullopt;
+  if (ip.size() >= sizeof(buf) || ip.find('\0') != std::string_view::npos) return std::nullopt;
   memcpy(buf, ip.data(), ip.size());
   buf[ip.size()] = 0;
   Address a;
@@ -41,6 +41,7 @@ std::optional<Address> Address::FromIp(std::string_view ip, uint32_t port) {
 std::optional<Address> Address::FromPath(std::string_view path) {
   Address a;
   if (path.empty() || path.size() >= sizeof(a.storage_.un.sun_path)) return std::nullopt;
+  if (path.find('\0') != std::string_view::npos) return std::nullopt;
   a.storage_.un.sun_family = AF_UNIX;
   memcpy(a.storage_.un.sun_path, path.data(), path.size());
   a.length_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
@@ -100,7 +101,8 @@ size_t Address::FormatIp(char* out) const {
     if (inet_ntop(AF_INET6, &storage_.in6.sin6_addr, out, kMaxIp) == nullptr) return 0;
     return strlen(out);
   }
-  size_t n = length_ > offsetof(sockaddr_un, sun_path) ? length_ - offsetof(sockaddr_un, sun_path) : 0;
+  size_t n =
+      length_ > offsetof(sockaddr_un, sun_path) ? length_ - offsetof(sockaddr_un, sun_path) : 0;
   n = std::min(n, kMaxIp);
   memcpy(out, storage_.un.sun_path, n);
   if (n > 0 && out[0] == 0) out[0] = '@';
@@ -125,7 +127,8 @@ bool Address::operator==(const Address& o) const {
   if (!valid()) return true;
   if (family() != o.family()) return false;
   if (family() == AF_INET) {
-    return storage_.in.sin_port == o.storage_.in.sin_port && storage_.in.sin_addr.s_addr == o.storage_.in.sin_addr.s_addr;
+    return storage_.in.sin_port == o.storage_.in.sin_port &&
+           storage_.in.sin_addr.s_addr == o.storage_.in.sin_addr.s_addr;
   }
   return memcmp(&storage_, &o.storage_, length_) == 0;
 }

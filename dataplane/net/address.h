@@ -11,14 +11,17 @@
 
 namespace weft::net {
 
-// An IPv4, IPv6 or Unix socket address: a value. Host names are not addresses; see upstream/dns for those.
+// An IPv4, IPv6 or Unix socket address: a value. Host names are not addresses; see upstream/dns for
+// those.
 class Address {
  public:
   Address() = default;
   static Address FromSockaddr(const sockaddr* sa, socklen_t len);
-  // `ip` as a literal ("127.0.0.1", "::1"), port 0 to 65535. nullopt when `ip` is not an IP literal.
+  // `ip` as a literal ("127.0.0.1", "::1"), port 0 to 65535. nullopt when `ip` is not an IP
+  // literal.
   static std::optional<Address> FromIp(std::string_view ip, uint32_t port);
-  // Absolute path, or "@name" in the abstract namespace. nullopt when longer than the kernel allows (107 bytes).
+  // Absolute path, or "@name" in the abstract namespace. nullopt when longer than the kernel allows
+  // (107 bytes).
   static std::optional<Address> FromPath(std::string_view path);
   // "127.0.0.1:80", "[::1]:80".
   static std::optional<Address> Parse(std::string_view host_port);
@@ -44,10 +47,10 @@ class Address {
 
  private:
   union {
+    sockaddr_un un;  // the largest first: it is what {} clears
     sockaddr sa;
     sockaddr_in in;
     sockaddr_in6 in6;
-    sockaddr_un un;
   } storage_ = {};
   socklen_t length_ = 0;
 };

@@ -15,18 +15,19 @@ struct ListenOptions {
   int backlog = 4096;
 };
 
-// Opens a bound, listening, non-blocking socket. On failure -1 and a message that names the address, the reason and
-// what to do.
+// Opens a bound, listening, non-blocking socket. On failure -1 and a message that names the
+// address, the reason and what to do.
 int OpenListenSocket(const Address& address, const ListenOptions& options, std::string* error);
 
 // Accepts from one listening descriptor on one loop. Owns the descriptor.
-// When the process is out of descriptors it pauses for a moment instead of spinning on a ready socket.
-// Owner: Worker. Thread: the worker's. Destroyed when: the listener goes away; accepted connections live on.
+// When the process is out of descriptors it pauses for a moment instead of spinning on a ready
+// socket. Owner: Worker. Thread: the worker's. Destroyed when: the listener goes away; accepted
+// connections live on.
 class Listener final : private event::FdWatcher::Handler {
  public:
   class Handler {
    public:
-    // Takes `fd` (non-blocking, close-on-exec).
+    // Takes `fd` (non-blocking, close-on-exec). May destroy the listener.
     virtual void OnAccept(int fd, const Address& peer) = 0;
 
    protected:
@@ -39,16 +40,23 @@ class Listener final : private event::FdWatcher::Handler {
   int fd() const { return fd_; }
   // Accepting can be held and resumed (overload, drain).
   void SetAccepting(bool on);
+  // Accepts what waits in the queue now: closing a listening socket resets those.
+  void AcceptPending();
+  // Gives the descriptor away, still listening, and accepts no more.
+  int Release();
 
  private:
   void OnFdReady(uint8_t ready) override;
+  void Accept(int max);
   static constexpr int kMaxAcceptsPerTurn = 64;
+  static constexpr int kMaxPending = 4096;
   static constexpr MonoNanos kPauseWithoutDescriptors = 100 * kMillisecond;
 
   event::FdWatcher watcher_;
   event::Timer resume_;
   Handler* handler_;
   int fd_;
+  bool* destroyed_ = nullptr;  // set while a callback is on the stack
   Address local_;
 };
 

@@ -50,7 +50,9 @@ ssize_t TcpTransport::Write(const iovec* iov, int count) {
   return n < 0 ? -errno : n;
 }
 
-void TcpTransport::WantWrite() { watcher_.SetInterest(watcher_.interest() | event::FdWatcher::kWrite); }
+void TcpTransport::WantWrite() {
+  watcher_.SetInterest(watcher_.interest() | event::FdWatcher::kWrite);
+}
 
 void TcpTransport::SetReading(bool on) {
   uint8_t write = watcher_.interest() & event::FdWatcher::kWrite;
@@ -78,12 +80,13 @@ const Address& TcpTransport::local_address() {
 void TcpTransport::OnFdReady(uint8_t ready) {
   bool destroyed = false;
   destroyed_ = &destroyed;
-  if ((ready & event::FdWatcher::kWrite) && (watcher_.interest() & event::FdWatcher::kWrite || watcher_.interest() == 0)) {
+  if (ready & event::FdWatcher::kWrite) {
     watcher_.SetInterest(static_cast<uint8_t>(watcher_.interest() & ~event::FdWatcher::kWrite));
     handler_->OnWritable();
     if (destroyed) return;
   }
-  if (ready & event::FdWatcher::kRead) {
+  // OnWritable may have turned reading off.
+  if (ready & watcher_.interest() & event::FdWatcher::kRead) {
     handler_->OnReadable();
     if (destroyed) return;
   }

@@ -10,7 +10,8 @@ namespace weft::net {
 // A connected TCP or Unix stream socket. Owns its descriptor.
 class TcpTransport final : public Transport, private event::FdWatcher::Handler {
  public:
-  // Takes `fd`, connected and non-blocking. `local` may be invalid: it is asked of the kernel when needed.
+  // Takes `fd`, connected and non-blocking. `local` may be invalid: it is asked of the kernel when
+  // needed.
   TcpTransport(event::Loop& loop, int fd, const Address& peer, const Address& local = Address());
   ~TcpTransport() override;
 

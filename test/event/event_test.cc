@@ -1,8 +1,11 @@
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <map>
+#include <memory>
 #include <random>
 #include <thread>
 
@@ -21,7 +24,9 @@ struct FakeTime {
 struct Shot {
   FakeTime* time;
   MonoNanos at = 0;
-  static void Fire(void* self) { static_cast<Shot*>(self)->at = static_cast<Shot*>(self)->time->now; }
+  static void Fire(void* self) {
+    static_cast<Shot*>(self)->at = static_cast<Shot*>(self)->time->now;
+  }
 };
 
 TEST(TimerWheel, FiresNeverEarlyAndSoonAfter) {
@@ -89,7 +94,8 @@ TEST(Loop, TimersPostsAndTurnEndTasks) {
     void RunAtTurnEnd() override { order->push_back("turn end"); }
   } task;
   task.order = &order;
-  Timer timer(loop.timers(), [](void* l) { static_cast<Loop*>(l)->Stop(); }, &loop);
+  Timer timer(
+      loop.timers(), [](void* l) { static_cast<Loop*>(l)->Stop(); }, &loop);
   std::thread other([&] {
     loop.Post([&] {
       order.push_back("first");
@@ -111,6 +117,124 @@ TEST(Loop, TimersPostsAndTurnEndTasks) {
   other.join();
   EXPECT_GE(MonotonicNow() - start, 30 * kMillisecond);
   EXPECT_EQ(order, (std::vector<std::string>{"first", "second", "turn end", "freed"}));
+}
+
+// A task that asks for another round `rounds` times.
+struct AskingTask : TurnEndTask {
+  Loop* loop = nullptr;
+  int rounds = 0;
+  void RunAtTurnEnd() override {
+    if (--rounds > 0) {
+      loop->AtTurnEnd(this);
+    } else {
+      loop->Stop();
+    }
+  }
+};
+
+struct StopLater {
+  explicit StopLater(Loop& loop) : timer(loop.timers(), &StopLater::Fire, this), loop_(loop) {
+    timer.Arm(5 * kSecond);
+  }
+  static void Fire(void* self) {
+    ADD_FAILURE() << "the loop slept";
+    static_cast<StopLater*>(self)->loop_.Stop();
+  }
+  Timer timer;
+  Loop& loop_;
+};
+
+TEST(Loop, NeverSleepsOverTurnEndTasks) {
+  // More rounds than one turn runs: the rest must not wait for the next event.
+  Loop loop;
+  AskingTask task;
+  task.loop = &loop;
+  task.rounds = 100;
+  StopLater guard(loop);
+  loop.Post([&] { loop.AtTurnEnd(&task); });
+  loop.Run();
+  EXPECT_EQ(task.rounds, 0);
+}
+
+TEST(Loop, ADestructorMayAskForATurnEnd) {
+  Loop loop;
+  AskingTask task;
+  task.loop = &loop;
+  task.rounds = 1;
+  struct Last {
+    Loop* loop;
+    AskingTask* task;
+    ~Last() { loop->AtTurnEnd(task); }
+  };
+  StopLater guard(loop);
+  loop.Post([&] { loop.DeferDelete(std::unique_ptr<Last>(new Last{&loop, &task})); });
+  loop.Run();
+  EXPECT_EQ(task.rounds, 0);
+}
+
+TEST(Loop, WhatWasPostedToALoopThatEndedIsNotRun) {
+  bool ran = false;
+  auto held = std::make_shared<int>(1);
+  std::weak_ptr<int> seen = held;
+  {
+    Loop loop;
+    loop.Post([&loop] { loop.Stop(); });
+    loop.Run();
+    loop.Post([&ran, held = std::move(held)] { ran = true; });
+  }
+  EXPECT_FALSE(ran) << "its captures may be gone";
+  EXPECT_TRUE(seen.expired()) << "but it is freed";
+}
+
+TEST(FdWatcher, AnErrorDoesNotEndTheWatch) {
+  // A peer that sends and then resets: the bytes that came before must all be read, then the error.
+  Loop loop;
+  int listener = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in any = {};
+  any.sin_family = AF_INET;
+  any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t len = sizeof(any);
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&any), len), 0);
+  ASSERT_EQ(listen(listener, 1), 0);
+  getsockname(listener, reinterpret_cast<sockaddr*>(&any), &len);
+  int peer = socket(AF_INET, SOCK_STREAM, 0);
+  ASSERT_EQ(connect(peer, reinterpret_cast<sockaddr*>(&any), len), 0);
+  int fd = accept(listener, nullptr, nullptr);
+  struct H : FdWatcher::Handler {
+    FdWatcher watcher;
+    Loop* loop;
+    int fd;
+    size_t got = 0;
+    bool ended = false;
+    void OnFdReady(uint8_t ready) override {
+      EXPECT_EQ(ready, FdWatcher::kRead) << "only what was asked for";
+      char buf[100];
+      ssize_t n = recv(fd, buf, sizeof(buf), 0);
+      if (n > 0) {
+        got += static_cast<size_t>(n);
+      } else if (n == 0 || errno != EAGAIN) {
+        ended = true;
+        watcher.Stop();
+        loop->Stop();
+      }
+    }
+  } h;
+  h.loop = &loop;
+  h.fd = fd;
+  std::string text(2000, 'x');
+  ASSERT_EQ(send(peer, text.data(), text.size(), 0), 2000);
+  linger l = {1, 0};
+  setsockopt(peer, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+  close(peer);
+  ASSERT_EQ(h.watcher.Start(loop, fd, FdWatcher::kRead, &h), 0);
+  StopLater guard(loop);
+  loop.Run();
+  EXPECT_TRUE(h.ended);
+  EXPECT_EQ(h.got, 2000u);
+  h.watcher.Stop();
+  close(fd);
+  close(listener);
+  guard.timer.Cancel();
 }
 
 TEST(FdWatcher, ReportsReadinessAndMayBeDestroyedInItsCallback) {
