@@ -194,6 +194,15 @@ void Server::RefreshStats() {
   gauge("server", "live", draining_ ? 0 : 1);
   gauge("server", "state", draining_ ? 1 : manager_->ready() ? 0 : 3);
   gauge("server", "version", 1);
+  manager_->ForEachCluster([this](const std::shared_ptr<const upstream::ClusterSpec>& spec,
+                                  const std::shared_ptr<const upstream::EndpointSet>& endpoints, bool) {
+    if (endpoints == nullptr) return;
+    int64_t usable = 0;
+    for (const upstream::EndpointSpec& e : endpoints->endpoints) usable += e.usable();
+    observe::ClusterCounters* c = shard_->Cluster(spec->stat_name());
+    c->membership_total.Set(static_cast<int64_t>(endpoints->endpoints.size()));
+    c->membership_healthy.Set(usable);
+  });
   config::ConfigStatus s = manager_->status();
   gauge("cluster_manager", "active_clusters", static_cast<int64_t>(s.clusters));
   gauge("cluster_manager", "warming_clusters", static_cast<int64_t>(s.warming_clusters));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 
 #include "dataplane/base/error.h"
 #include "dataplane/buffer/slice_buffer.h"
@@ -58,6 +59,14 @@ class BodyPipe {
     data_.Append(std::move(s));
     if (data_.size() >= capacity_) was_full_ = true;
   }
+  // For pieces so small that their share of a block would outweigh them: a peer that sends single bytes in large frames
+  // must not make the pipe hold all of its frames.
+  void WriteCopy(Slab& slab, std::string_view s) {
+    total_ += s.size();
+    data_.AppendCopy(slab, s);
+    if (data_.size() >= capacity_) was_full_ = true;
+  }
+  static constexpr size_t kCopyBelow = 512;
   // `trailers` may be null; it stays valid until the consumer is done.
   void End(const http::HeaderMap* trailers = nullptr) {
     state_ = State::kEnded;

@@ -259,9 +259,19 @@ std::optional<CompiledCluster> CompileCluster(const Cluster& c, const std::strin
     const core::TcpKeepalive& k = c.upstream_connection_options().tcp_keepalive();
     const std::string keepalive = at("upstream_connection_options.tcp_keepalive");
     spec.tcp_keepalive = true;
-    RefuseIf(k.has_keepalive_probes(), keepalive + ".keepalive_probes", "not supported: the kernel's setting holds", &own);
-    RefuseIf(k.has_keepalive_time(), keepalive + ".keepalive_time", "not supported: the kernel's setting holds", &own);
-    RefuseIf(k.has_keepalive_interval(), keepalive + ".keepalive_interval", "not supported: the kernel's setting holds", &own);
+    auto number = [&](bool set, uint32_t value, const char* name, uint32_t max) {
+      if (set && (value < 1 || value > max)) {
+        own.Add(StrCat(keepalive, ".", name), StrCat(value, ": expected 1 to ", max));
+      }
+      return set ? value : 0;
+    };
+    // The kernel's own bounds (tcp(7)).
+    spec.keepalive_probes =
+        number(k.has_keepalive_probes(), k.keepalive_probes().value(), "keepalive_probes", 127);
+    spec.keepalive_time_s =
+        number(k.has_keepalive_time(), k.keepalive_time().value(), "keepalive_time", 32767);
+    spec.keepalive_interval_s =
+        number(k.has_keepalive_interval(), k.keepalive_interval().value(), "keepalive_interval", 32767);
   }
   for (api::SourceError& e : found) {
     if (path.empty() && e.path.starts_with('.')) e.path.erase(0, 1);

@@ -214,7 +214,7 @@ std::optional<CompiledHttpManager> CompileHttpManager(const HttpConnectionManage
   }
   spec->access_logs = CompileAccessLogs(m.access_log(), at("access_log"), env, &own);
   spec->use_remote_address = m.use_remote_address().value();
-  spec->xff_num_trusted_hops = m.xff_num_trusted_hops();
+  RefuseIf(m.xff_num_trusted_hops() != 0, at("xff_num_trusted_hops"), "not supported: expected 0", &own);
   spec->skip_xff_append = m.skip_xff_append();
   spec->via = m.via();
   if (m.has_generate_request_id()) spec->generate_request_id = m.generate_request_id().value();

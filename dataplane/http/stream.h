@@ -43,6 +43,8 @@ class ServerStream {
   virtual MonoNanos request_end_time() const = 0;
   // In place of the connection's stream_idle_timeout; 0: none.
   virtual void set_idle_timeout(MonoNanos timeout) = 0;
+  // Unique in the process, for logs.
+  virtual uint64_t connection_id() const = 0;
   // Body bytes received and sent, without heads and framing, for logs.
   virtual uint64_t bytes_received() const = 0;
   virtual uint64_t bytes_sent() const = 0;

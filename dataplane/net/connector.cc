@@ -1,5 +1,6 @@
 #include "dataplane/net/connector.h"
 
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,12 +21,24 @@ Connector::~Connector() {
   if (fd_ >= 0) close(fd_);
 }
 
-void Connector::Start(const Address& to, MonoNanos timeout) {
+static void SetKeepAlive(int fd, const KeepAlive& k) {
+  auto set = [fd](int level, int name, uint32_t value) {
+    int v = static_cast<int>(value);
+    if (value != 0) setsockopt(fd, level, name, &v, sizeof(v));
+  };
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPCNT, k.probes);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, k.time_s);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, k.interval_s);
+}
+
+void Connector::Start(const Address& to, MonoNanos timeout, const KeepAlive& keep_alive) {
   to_ = to;
   fd_ = socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd_ < 0) {
     error_ = errno;
   } else {
+    if (keep_alive.on && !to.is_unix()) SetKeepAlive(fd_, keep_alive);
     int rc;
     do {
       rc = connect(fd_, to.sa(), to.length());

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "dataplane/decide/rewrite.h"
+#include "dataplane/http/path.h"
 
 namespace weft::proxy {
 
@@ -64,7 +65,9 @@ Exchange::Exchange(WorkerServices& services)
       route_timer_(
           services.loop.timers(), [](void* self) { static_cast<Exchange*>(self)->OnRouteTimer(); }, this),
       try_timer_(
-          services.loop.timers(), [](void* self) { static_cast<Exchange*>(self)->OnTryTimer(); }, this) {}
+          services.loop.timers(), [](void* self) { static_cast<Exchange*>(self)->OnTryTimer(); }, this),
+      limit_timer_(
+          services.loop.timers(), [](void* self) { static_cast<Exchange*>(self)->OnLimitTimer(); }, this) {}
 
 Exchange::~Exchange() = default;
 
@@ -119,7 +122,13 @@ void Exchange::PrepareRequest() {
   http::RemoveHopByHop(r.headers);
   ForwardedFor();
   const HttpManagerSpec& spec = manager_->spec();
-  if (spec.use_remote_address && spec.xff_num_trusted_hops == 0) {
+  if ((spec.normalize_path || spec.merge_slashes) && http::NeedsNormalizing(r.path)) NormalizePath();
+  MonoNanos limit = stream_->request_end_time() == 0 ? spec.request_timeout : 0;
+  if (limit == 0 || (spec.max_stream_duration > 0 && spec.max_stream_duration < limit)) {
+    limit = spec.max_stream_duration;
+  }
+  if (limit > 0) limit_timer_.Arm(limit);
+  if (spec.use_remote_address) {
     // At the edge neither a field nor an absolute target's scheme is believed.
     r.headers.Set(HeaderId::kXForwardedProto, stream_->transport().tls_version().empty() ? "http" : "https");
   } else if (!r.headers.Has(HeaderId::kXForwardedProto)) {
@@ -128,6 +137,20 @@ void Exchange::PrepareRequest() {
   RequestId();
   if (!spec.via.empty()) r.headers.Add(HeaderId::kVia, spec.via);
   Route();
+}
+
+void Exchange::NormalizePath() {
+  http::RequestHead& r = request();
+  if (manager_->spec().normalize_path && r.path.starts_with('/')) {
+    scratch_.clear();
+    http::AppendNormalizedPath(r.path, &scratch_);
+    r.path = arena().Copy(scratch_);
+  }
+  if (manager_->spec().merge_slashes) {
+    scratch_.clear();
+    http::AppendWithMergedSlashes(r.path, &scratch_);
+    r.path = arena().Copy(scratch_);
+  }
 }
 
 // X-Forwarded-For as Envoy's use_remote_address describes it.
@@ -483,20 +506,42 @@ void Exchange::OnRouteTimer() {
   }
   if (cluster_) cluster_->counters().upstream_rq_timeout.Inc();
   if (client_ != nullptr) ++host_->stats().rq_timeout;
+  CutOff({ErrorCode::kRouteTimeout, Side::kUpstream, false, 0, "response_timeout"});
+}
+
+// Ends the exchange before its time: a local reply, or a response that the peer can tell is cut short.
+void Exchange::CutOff(const Error& error) {
   try_timer_.Cancel();
   waiting_backoff_ = false;
   bool started = response_started_;
   EndAttempt();
-  if (started) {
-    flags_ |= Bit(ResponseFlag::kUpstreamRequestTimeout);
-    details_ = "response_timeout";
-    http::ServerStream* s = stream_;
-    s->set_events(nullptr);
-    s->Abort();
-    Record();
+  if (!started) {
+    ReplyWith(error);
     return;
   }
-  ReplyWith({ErrorCode::kRouteTimeout, Side::kUpstream, false, 0, "response_timeout"});
+  const ErrorOutcome& o = OutcomeOf(error);
+  if (o.flag != ResponseFlag::kCount) flags_ |= Bit(o.flag);
+  details_ = o.details;
+  stream_->set_events(nullptr);
+  stream_->Abort();
+  Record();
+}
+
+void Exchange::OnLimitTimer() {
+  const HttpManagerSpec& spec = manager_->spec();
+  MonoNanos age = services_.loop.Now() - start_;
+  if (spec.request_timeout > 0 && age >= spec.request_timeout && stream_->request_end_time() == 0) {
+    manager_->counters().downstream_rq_timeout.Inc();
+    CutOff({ErrorCode::kRequestTimeout, Side::kDownstream, false, 0, "request_overall_timeout"});
+    return;
+  }
+  if (spec.max_stream_duration == 0) return;
+  if (age < spec.max_stream_duration) {
+    limit_timer_.Arm(spec.max_stream_duration - age);
+    return;
+  }
+  manager_->counters().downstream_rq_max_duration_reached.Inc();
+  CutOff({ErrorCode::kRequestTimeout, Side::kLocal, false, 0, "max_duration_timeout"});
 }
 
 http::ClientStream* Exchange::AttemptOver() {
@@ -683,17 +728,18 @@ void Exchange::FillFields(StreamFields* f) {
   if (match_.route != nullptr) f->route_name = match_.route->name;
   if (match_.vhost != nullptr) f->virtual_host_name = match_.vhost->name;
   f->stream_id = stream_id_;
+  f->connection_id = stream_->connection_id();
 }
 
 void Exchange::Record() {
   phase_ = Phase::kRecord;
   route_timer_.Cancel();
   try_timer_.Cancel();
+  limit_timer_.Cancel();
   waiting_backoff_ = false;
   MonoNanos now = services_.loop.Now();
   observe::HttpCounters& c = manager_->counters();
   c.downstream_rq_active.Dec();
-  c.downstream_rq_completed.Inc();
   if (response_code_ != 0) c.CountResponse(response_code_);
   c.downstream_rq_time.Record(static_cast<uint64_t>((now - start_) / kMillisecond));
   if (!manager_->spec().access_logs.empty()) {
@@ -702,6 +748,10 @@ void Exchange::Record() {
     HeaderMapSource response_source(response_ != nullptr ? response_->headers : local_.headers, arena());
     fields.request_headers = &request_source;
     fields.response_headers = &response_source;
+    const http::HeaderMap* trailers =
+        client_ != nullptr && upstream_body_ != nullptr ? upstream_body_->trailers() : nullptr;
+    HeaderMapSource trailer_source(trailers != nullptr ? *trailers : local_.headers, arena());
+    if (trailers != nullptr) fields.response_trailers = &trailer_source;
     FillFields(&fields);
     fields.duration_nanos = fields.response_end_nanos = now - start_;
     for (const auto& log : manager_->spec().access_logs) services_.logs.Log(*log, fields);

@@ -104,6 +104,7 @@ class Exchange final : private http::ServerStreamEvents,
 
   void Verdicts(Verdict v);
   void ForwardedFor();
+  void NormalizePath();
   void RequestId();
   void RedirectRequest();
   void ReplyWith(const Error& error);
@@ -116,6 +117,8 @@ class Exchange final : private http::ServerStreamEvents,
   void ArmRouteTimer();
   void OnRouteTimer();
   void OnTryTimer();
+  void OnLimitTimer();
+  void CutOff(const Error& error);
   void CountAttemptResponse(int status);
   void FillFields(StreamFields* fields);
   void Clear();
@@ -135,6 +138,7 @@ class Exchange final : private http::ServerStreamEvents,
   buffer::BodyPipe local_body_;
   std::string scratch_;
   event::Timer route_timer_, try_timer_;          // the latter also waits out a retry's back-off
+  event::Timer limit_timer_;                      // request_timeout, then max_stream_duration
   int64_t start_wall_micros_ = 0;
   MonoNanos start_ = 0, first_byte_ = 0, attempt_start_ = 0;
   uint64_t random_ = 0, stream_id_ = 0, flags_ = 0;

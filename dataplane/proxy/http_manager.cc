@@ -60,13 +60,16 @@ void HttpManager::OnBadRequest(net::Transport& transport, const Error& error, in
   counters_->downstream_rq_total.Inc();
   counters_->downstream_rq_http1_total.Inc();
   counters_->downstream_cx_protocol_error.Inc();
+  if (status == 431) counters_->downstream_rq_too_large.Inc();
+  if (status == 408) counters_->downstream_rq_header_timeout.Inc();
   counters_->CountResponse(status);
   if (spec_->access_logs.empty()) return;
   StreamFields f;
   f.start_wall_micros = WallMicros();
   f.response_code = status;
   f.response_flags = Bit(ResponseFlag::kDownstreamProtocolError);
-  f.response_code_details = error.detail;
+  f.response_code_details = "http1.codec_error";
+  f.connection_termination_details = error.detail;
   f.protocol = "HTTP/1.1";
   std::string peer = transport.peer_address().ToString(), local = transport.local_address().ToString();
   f.downstream_remote_address = peer;

@@ -39,7 +39,6 @@ struct HttpManagerSpec {
   MonoNanos delayed_close_timeout = 1 * kSecond;
   uint32_t max_requests_per_connection = 0;
   bool use_remote_address = false;
-  uint32_t xff_num_trusted_hops = 0;
   bool skip_xff_append = false;
   bool generate_request_id = true;
   bool preserve_external_request_id = false;

@@ -23,7 +23,6 @@ ActiveListener::ActiveListener(Worker& worker, std::shared_ptr<const config::Lis
   options_.limits.max_headers = http.max_request_headers;
   options_.idle_timeout = http.idle_timeout;
   options_.head_timeout = http.request_headers_timeout;
-  options_.request_timeout = http.request_timeout;
   options_.stream_idle_timeout = http.stream_idle_timeout;
   options_.delayed_close_timeout = http.delayed_close_timeout;
   options_.max_requests = http.max_requests_per_connection;
@@ -57,8 +56,10 @@ void ActiveListener::OnAccept(int fd, const net::Address& peer) {
   // The local address is the listener's unless that is a wildcard.
   net::Address local = spec_->address.is_wildcard() || spec_->address.port() == 0 ? net::Address() : spec_->address;
   auto transport = std::make_unique<net::TcpTransport>(worker_.loop(), fd, peer, local);
-  connections_.PushBack(new http::h1::ServerConnection(worker_.server_context(), options_, std::move(transport),
-                                                       manager_.get(), this));
+  auto* c = new http::h1::ServerConnection(worker_.server_context(), options_, std::move(transport),
+                                           manager_.get(), this);
+  c->set_connection_id(worker_.NextConnectionId());
+  connections_.PushBack(c);
 }
 
 void ActiveListener::OnClosed(http::h1::ServerConnection& c) {
@@ -69,6 +70,9 @@ void ActiveListener::OnClosed(http::h1::ServerConnection& c) {
   h.downstream_cx_active.Dec();
   h.downstream_cx_http1_active.Dec();
   h.downstream_cx_destroy.Inc();
+  uint64_t length = static_cast<uint64_t>((worker_.loop().Now() - c.created()) / kMillisecond);
+  h.downstream_cx_length_ms.Record(length);
+  counters_->downstream_cx_length_ms.Record(length);
   h.downstream_cx_rx_bytes_total.Add(c.total_received());
   h.downstream_cx_tx_bytes_total.Add(c.total_sent());
   worker_.loop().DeferDelete(std::unique_ptr<http::h1::ServerConnection>(&c));

@@ -56,6 +56,10 @@ class Worker {
   proxy::RouteSlot* Routes(const std::string& name);
   size_t connection_count() const { return connections_; }
   void OnConnectionAccepted() { ++connections_; }
+  // Unique in the process: a count and, in the low byte, the worker.
+  uint64_t NextConnectionId() {
+    return (++accepted_ << 8) | static_cast<uint8_t>(index_);
+  }
 
  private:
   void Run();
@@ -76,6 +80,7 @@ class Worker {
   std::vector<std::unique_ptr<ActiveListener>> retired_;
   std::function<void()> drained_;
   size_t connections_ = 0;
+  uint64_t accepted_ = 0;
   std::thread thread_;
 };
 

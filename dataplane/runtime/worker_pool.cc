@@ -1,5 +1,6 @@
 #include "dataplane/runtime/worker_pool.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -38,6 +39,8 @@ bool WorkerPool::Open(const config::ListenerSpec& spec, std::vector<std::vector<
   bound.asked = asked;
   bool ok = true;
   for (size_t a = 0; a < asked.size() && ok; ++a) {
+    net::ListenOptions own = options;
+    own.reuse_port = spec.reuse_port;
     // SO_REUSEPORT would share the address with another process of the same user without a word: probe for it first.
     if (asked[a].port() != 0 && !asked[a].is_unix()) {
       net::ListenOptions probe = options;
@@ -51,8 +54,10 @@ bool WorkerPool::Open(const config::ListenerSpec& spec, std::vector<std::vector<
     }
     net::Address address = asked[a];
     for (size_t w = 0; w < workers_.size(); ++w) {
-      // A Unix socket has one descriptor, which all workers accept from.
-      int fd = address.is_unix() && w > 0 ? dup((*fds)[0][a]) : net::OpenListenSocket(address, options, error);
+      // Without SO_REUSEPORT (and for a Unix socket) all workers accept from one socket.
+      bool shared = address.is_unix() || !spec.reuse_port;
+      int fd = shared && w > 0 ? fcntl((*fds)[0][a], F_DUPFD_CLOEXEC, 0)
+                               : net::OpenListenSocket(address, own, error);
       if (fd < 0) {
         ok = false;
         break;

@@ -58,6 +58,7 @@ struct ClusterSpec {
   uint32_t max_response_head_bytes = 60 * 1024;
   uint32_t buffer_limit = 1024 * 1024;       // per_connection_buffer_limit_bytes
   bool tcp_keepalive = false;
+  uint32_t keepalive_probes = 0, keepalive_time_s = 0, keepalive_interval_s = 0;  // 0: the kernel's
   // DNS clusters: host name and port of each endpoint are resolved by the main thread.
   const std::string& stat_name() const { return alt_stat_name.empty() ? name : alt_stat_name; }
 };

@@ -9,7 +9,9 @@ class ConnPool::Dial final : private net::Connector::Handler {
  public:
   explicit Dial(ConnPool& pool)
       : pool_(pool), started_(pool.context_.loop.Now()), connector_(pool.context_.loop, this) {
-    connector_.Start(pool.address_, pool.spec_->connect_timeout);
+    const ClusterSpec& s = *pool.spec_;
+    connector_.Start(pool.address_, s.connect_timeout,
+                     {s.tcp_keepalive, s.keepalive_probes, s.keepalive_time_s, s.keepalive_interval_s});
   }
   MonoNanos started() const { return started_; }
 
@@ -179,6 +181,8 @@ void ConnPool::OnClosed(http::h1::ClientConnection& c) {
   --connections_;
   counters_->upstream_cx_active.Dec();
   counters_->upstream_cx_destroy.Inc();
+  counters_->upstream_cx_length_ms.Record(
+      static_cast<uint64_t>((context_.loop.Now() - c.created()) / kMillisecond));
   ClusterUsage::Give(spec_->usage->connections);
   context_.loop.DeferDelete(std::unique_ptr<http::h1::ClientConnection>(&c));
   // Requests that waited for this connection get one of their own.

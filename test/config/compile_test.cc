@@ -102,7 +102,7 @@ TEST(CompileClusterTest, EverythingThatIsSupported) {
   auto c = ClusterOf(R"({name: a, alt_stat_name: b, type: STATIC, connect_timeout: 0.3s, lb_policy: RANDOM,
     per_connection_buffer_limit_bytes: 4096, dns_lookup_family: V4_ONLY, metadata: {filter_metadata: {x: {y: 1}}},
     circuit_breakers: {thresholds: [{max_connections: 1, max_pending_requests: 2, max_requests: 3, max_retries: 4}, {max_connections: 9}]},
-    common_lb_config: {healthy_panic_threshold: {value: 20}}, upstream_connection_options: {tcp_keepalive: {}},
+    common_lb_config: {healthy_panic_threshold: {value: 20}}, upstream_connection_options: {tcp_keepalive: {keepalive_time: 5}},
     transport_socket: {name: envoy.transport_sockets.raw_buffer},
     typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {
       "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions,
@@ -125,6 +125,8 @@ TEST(CompileClusterTest, EverythingThatIsSupported) {
   EXPECT_EQ(s.max_requests_per_connection, 7u);
   EXPECT_EQ(s.max_response_head_bytes, 96u * 1024);
   EXPECT_TRUE(s.tcp_keepalive);
+  EXPECT_EQ(s.keepalive_time_s, 5u);
+  EXPECT_EQ(s.keepalive_probes, 0u);
   EXPECT_EQ(c->policy.panic_percent, 20);
   ASSERT_EQ(c->endpoints->endpoints.size(), 2u) << "one address is one host";
   const auto& e = c->endpoints->endpoints[0];
@@ -196,8 +198,8 @@ const Case kClusterCases[] = {
     {"common_lb_config: {locality_weighted_lb_config: {}}", "common_lb_config.locality_weighted_lb_config: not supported"},
     {"transport_socket: {name: tls}", "transport_socket.typed_config: is missing"},
     {"transport_socket: {name: t, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}", "transport_socket.typed_config: transport socket envoy.extensions.filters.http.router.v3.Router is not supported: expected envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"},
-    {"upstream_connection_options: {tcp_keepalive: {keepalive_time: 5}}", "upstream_connection_options.tcp_keepalive.keepalive_time: not supported: the kernel's setting holds"},
-    {"upstream_connection_options: {tcp_keepalive: {keepalive_probes: 5, keepalive_interval: 1}}", "upstream_connection_options.tcp_keepalive.keepalive_probes: not supported: the kernel's setting holds; upstream_connection_options.tcp_keepalive.keepalive_interval: not supported: the kernel's setting holds"},
+    {"upstream_connection_options: {tcp_keepalive: {keepalive_time: 0}}", "upstream_connection_options.tcp_keepalive.keepalive_time: 0: expected 1 to 32767"},
+    {"upstream_connection_options: {tcp_keepalive: {keepalive_probes: 128, keepalive_interval: 32768}}", "upstream_connection_options.tcp_keepalive.keepalive_probes: 128: expected 1 to 127; upstream_connection_options.tcp_keepalive.keepalive_interval: 32768: expected 1 to 32767"},
     {"http2_protocol_options: {max_concurrent_streams: 0}", "http2_protocol_options.max_concurrent_streams: 0: expected 1 to 2147483647"},
     {"http2_protocol_options: {initial_stream_window_size: 100}", "http2_protocol_options.initial_stream_window_size: 100: expected 65535 to 2147483647"},
     {"http2_protocol_options: {initial_connection_window_size: 100}", "http2_protocol_options.initial_connection_window_size: 100: expected 65535 to 2147483647"},
@@ -370,7 +372,7 @@ TEST(CompileListenerTest, EverythingThatIsSupported) {
   auto l = ListenerOf(Read<EnvoyListener>(ListenerYaml(
       R"(codec_type: HTTP1, server_name: me, server_header_transformation: APPEND_IF_ABSENT, max_request_headers_kb: 96,
       stream_idle_timeout: 0s, request_timeout: 1s, request_headers_timeout: 2s, drain_timeout: 3s, delayed_close_timeout: 4s,
-      use_remote_address: true, xff_num_trusted_hops: 2, skip_xff_append: true, via: v, generate_request_id: false,
+      use_remote_address: true, skip_xff_append: true, via: v, generate_request_id: false,
       preserve_external_request_id: true, upgrade_configs: [{upgrade_type: websocket, enabled: false}], normalize_path: true,
       merge_slashes: true, http_protocol_options: {allow_absolute_url: true, enable_trailers: true}, http2_protocol_options: {},
       common_http_protocol_options: {idle_timeout: 5s, max_headers_count: 6, max_stream_duration: 7s, max_requests_per_connection: 8},
@@ -403,7 +405,6 @@ TEST(CompileListenerTest, EverythingThatIsSupported) {
   EXPECT_EQ(h.drain_timeout, 3 * kSecond);
   EXPECT_EQ(h.delayed_close_timeout, 4 * kSecond);
   EXPECT_TRUE(h.use_remote_address);
-  EXPECT_EQ(h.xff_num_trusted_hops, 2u);
   EXPECT_TRUE(h.skip_xff_append);
   EXPECT_EQ(h.via, "v");
   EXPECT_FALSE(h.generate_request_id);
@@ -428,6 +429,7 @@ const Case kManagerCases[] = {
     {"max_request_headers_kb: 8193", "filter_chains[0].filters[0].typed_config.max_request_headers_kb: 8193: expected 1 to 8192"},
     {"stream_idle_timeout: -1s", "filter_chains[0].filters[0].typed_config.stream_idle_timeout: -1 s: expected 0 s or more, at most 100 years"},
     {"drain_timeout: -1s", "filter_chains[0].filters[0].typed_config.drain_timeout: -1 s: expected 0 s or more, at most 100 years"},
+    {"xff_num_trusted_hops: 2", "filter_chains[0].filters[0].typed_config.xff_num_trusted_hops: not supported: expected 0"},
     {"upgrade_configs: [{upgrade_type: websocket}]", "filter_chains[0].filters[0].typed_config.upgrade_configs[0]: upgrade to \"websocket\" is not supported"},
     {"http2_protocol_options: {allow_connect: true}", "filter_chains[0].filters[0].typed_config.http2_protocol_options: HTTP/2 is not served by this listener: leave its options out"},
     {"http_protocol_options: {allow_absolute_url: false}", "filter_chains[0].filters[0].typed_config.http_protocol_options.allow_absolute_url: false is not supported: absolute targets are always read"},

@@ -463,6 +463,51 @@ TEST_F(H1Proxy, HeadTimeoutAndIdleTimeoutClose) {
   EXPECT_TRUE(idle.WaitClosed());
 }
 
+TEST_F(H1Proxy, RequestTimeoutBoundsASlowUpload) {
+  Up(Always(FakeUpstream::Ok("x")), "",
+     [](proxy::HttpManagerSpec& s) { s.request_timeout = 100 * kMillisecond; });
+  RawClient c(proxy_.address());
+  c.Send("POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 10\r\n\r\nabc");
+  std::string r = c.ReadResponse();
+  EXPECT_EQ(StatusOf(r), 408);
+  EXPECT_EQ(BodyOf(r), "request timeout");
+  EXPECT_EQ(proxy_.Stat("http.test.downstream_rq_timeout"), 1);
+  EXPECT_TRUE(proxy_.WaitStat("cluster.c.upstream_rq_active", 0));
+}
+
+TEST_F(H1Proxy, MaxStreamDurationBoundsTheWhole) {
+  Up([](const std::string&, int) { return FakeUpstream::Action{FakeUpstream::Ok("x"), false, false, 500}; }, "",
+     [](proxy::HttpManagerSpec& s) { s.max_stream_duration = 100 * kMillisecond; });
+  RawClient c(proxy_.address());
+  c.Send(kGet);
+  EXPECT_EQ(StatusOf(c.ReadResponse()), 408);
+  EXPECT_EQ(proxy_.Stat("http.test.downstream_rq_max_duration_reached"), 1);
+}
+
+TEST_F(H1Proxy, PathsAreNormalizedWhenAsked) {
+  Up(Always(FakeUpstream::Ok("x")), "", [](proxy::HttpManagerSpec& s) {
+    s.normalize_path = true;
+    s.merge_slashes = true;
+  });
+  RawClient c(proxy_.address());
+  c.Send("GET /a/%2e%2e//b/./c?d=/../ HTTP/1.1\r\nHost: s\r\n\r\n");
+  EXPECT_EQ(StatusOf(c.ReadResponse()), 200);
+  std::string q = upstream_->requests()[0];
+  EXPECT_EQ(q.substr(0, q.find("\r\n")), "GET /b/c?d=/../ HTTP/1.1");
+}
+
+TEST_F(H1Proxy, EachAnswerIsCountedOnce) {
+  Up(Always(FakeUpstream::Ok("x")));
+  RawClient c(proxy_.address());
+  for (int i = 0; i < 3; ++i) {
+    c.Send(kGet);
+    c.ReadResponse();
+  }
+  EXPECT_TRUE(proxy_.WaitStat("http.test.downstream_rq_2xx", 3));
+  EXPECT_EQ(proxy_.Stat("http.test.downstream_rq_completed"), 3);
+  EXPECT_EQ(proxy_.Stat("http.test.downstream_rq_active"), 0);
+}
+
 TEST_F(H1Proxy, RouteChangesTakeEffectWithoutTouchingConnections) {
   FakeUpstream other(Always(FakeUpstream::Ok("other")));
   Up(Always(FakeUpstream::Ok("first")));

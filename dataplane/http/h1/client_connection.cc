@@ -60,7 +60,8 @@ ClientConnection::ClientConnection(ClientContext& context, const ClientOptions& 
       transport_(std::move(transport)),
       owner_(owner),
       idle_timer_(
-          context.loop.timers(), [](void* self) { static_cast<ClientConnection*>(self)->Close(); }, this) {
+          context.loop.timers(), [](void* self) { static_cast<ClientConnection*>(self)->Close(); }, this),
+      created_(context.loop.Now()) {
   transport_->set_handler(this);
 }
 

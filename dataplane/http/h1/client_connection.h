@@ -61,6 +61,8 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
   // Bytes since the last call, for the owner's counters.
   uint64_t TakeReceived() { return std::exchange(total_received_, 0); }
   uint64_t TakeSent() { return std::exchange(total_sent_, 0); }
+  // When it was made (loop time).
+  MonoNanos created() const { return created_; }
   // For the owner: the connection is lent to a request.
   bool lent = false;
   // Closes when the request under way is over; now when there is none.
@@ -106,6 +108,7 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
   buffer::BlockRef block_;
   uint32_t begin_ = 0, end_ = 0;
   event::Timer idle_timer_;
+  const MonoNanos created_;
   uint64_t requests_ = 0, total_received_ = 0, total_sent_ = 0;
   State state_ = State::kIdle;
   bool close_after_ = false;

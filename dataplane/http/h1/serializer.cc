@@ -107,7 +107,8 @@ BodyFraming WriteResponse(const ResponseHead& head, const ResponseOptions& optio
   Fields(w, head.headers);
   BodyFraming framing = BodyFraming::kNone;
   bool close = options.close;
-  if (head.has_body && !options.to_head) {
+  bool bodiless = head.status < 200 || head.status == 204 || head.status == 304;
+  if (head.has_body && !options.to_head && !bodiless) {
     if (head.content_length >= 0) {
       w.Length(head.content_length);
       framing = BodyFraming::kLength;
@@ -120,7 +121,7 @@ BodyFraming WriteResponse(const ResponseHead& head, const ResponseOptions& optio
     }
   } else if (head.length_without_body || (options.to_head && head.has_body && head.content_length >= 0)) {
     w.Length(head.content_length);
-  } else if (head.status >= 200 && head.status != 204 && head.status != 304 && !options.to_head) {
+  } else if (!bodiless && !options.to_head) {
     w.Length(0);
   }
   if (close) {

@@ -11,6 +11,7 @@ namespace weft::http::h1 {
 namespace {
 constexpr size_t kOutHighBytes = 64 * 1024;
 constexpr size_t kMaxFreeMessages = 256;
+constexpr size_t kMaxUnsentHints = 8;
 }  // namespace
 
 // State of one request under way; pooled, so that its vectors keep their storage.
@@ -67,7 +68,8 @@ ServerConnection::ServerConnection(ServerContext& context, const ServerOptions& 
       transport_(std::move(transport)),
       handler_(handler),
       owner_(owner),
-      timer_(context.loop.timers(), [](void* self) { static_cast<ServerConnection*>(self)->OnTimer(); }, this) {
+      timer_(context.loop.timers(), [](void* self) { static_cast<ServerConnection*>(self)->OnTimer(); }, this),
+      created_(context.loop.Now()) {
   transport_->set_handler(this);
   ArmTimer();
 }
@@ -103,8 +105,8 @@ void ServerConnection::ArmTimer() {
     case State::kHead:
       t = options_.head_timeout != 0 ? options_.head_timeout : options_.idle_timeout;
       break;
-    case State::kLingering:
-      t = options_.delayed_close_timeout;
+    case State::kLingering:  // or a refusal that the peer does not take
+      t = options_.delayed_close_timeout > 0 ? options_.delayed_close_timeout : kSecond;
       break;
     case State::kClosed:
       break;
@@ -131,12 +133,11 @@ void ServerConnection::OnTimer() {
       Close();
       return;
     case State::kHead:
-      Refuse({408, "the request head did not arrive in time"});
+      Refuse({408, "the request head did not arrive in time"}, ErrorCode::kHeaderTimeout);
       return;
     default:
       break;
   }
-  bool started = m_->response_started;
   bool complete = state_ == State::kComplete;
   ServerStreamEvents* events = std::exchange(events_, nullptr);
   m_->has_stream = false;
@@ -144,12 +145,7 @@ void ServerConnection::OnTimer() {
   if (events != nullptr) {
     events->OnStreamReset({ErrorCode::kStreamIdleTimeout, Side::kDownstream, false, 0, "stream_idle_timeout"});
   }
-  if (state_ == State::kClosed) return;
-  if (started) {
-    Close();
-  } else {
-    AnswerAndClose({complete ? 504 : 408, "stream timeout"});
-  }
+  if (state_ != State::kClosed) AnswerOrCutOff({complete ? 504 : 408, "stream timeout"});
 }
 
 // ---- reading
@@ -199,6 +195,7 @@ bool ServerConnection::EnsureReadSpace() {
 }
 
 void ServerConnection::OnReadable() {
+  if (state_ == State::kClosed) return;  // in the turn of the close
   if (state_ == State::kLingering) {
     char sink[4096];
     iovec iov = {sink, sizeof(sink)};
@@ -373,7 +370,11 @@ bool ServerConnection::ProcessChunks() {
       case ChunkedDecoder::Result::kNeedMore:
         return false;
       case ChunkedDecoder::Result::kData:
-        m_->body.Write(buffer::Slice(block_, data.data(), data.size()));
+        if (data.size() < buffer::BodyPipe::kCopyBelow) {
+          m_->body.WriteCopy(context_.slab, data);
+        } else {
+          m_->body.Write(buffer::Slice(block_, data.data(), data.size()));
+        }
         m_->received += data.size();
         m_->notify = true;
         Touch();
@@ -409,24 +410,28 @@ bool ServerConnection::ProcessTrailers() {
 // The body's framing is broken: nothing of it may pass as complete.
 void ServerConnection::BodyError(const ParseError& error) {
   Error e{ErrorCode::kBadRequest, Side::kDownstream, false, 0, error.detail};
-  bool started = m_->response_started;
   ServerStreamEvents* events = std::exchange(events_, nullptr);
   m_->has_stream = false;
   m_->notify = false;
   m_->response_body = nullptr;
   m_->body.Fail(e);
   if (events != nullptr) events->OnStreamReset(e);
-  if (state_ == State::kClosed) return;
-  if (started) {
-    Close();
-  } else {
+  if (state_ != State::kClosed) AnswerOrCutOff(error);
+}
+
+// Says what is wrong when the peer was told nothing yet; else cuts the response off, so that it can't look complete.
+void ServerConnection::AnswerOrCutOff(const ParseError& error) {
+  if (!m_->response_started) {
     AnswerAndClose(error);
+    return;
   }
+  if (!m_->response_complete || !m_->out.empty()) transport_->SetResetOnClose();
+  Close();
 }
 
 // Refuses what never became a request.
-void ServerConnection::Refuse(const ParseError& error) {
-  handler_->OnBadRequest(*transport_, {ErrorCode::kBadRequest, Side::kDownstream, false, 0, error.detail}, error.status);
+void ServerConnection::Refuse(const ParseError& error, ErrorCode code) {
+  handler_->OnBadRequest(*transport_, {code, Side::kDownstream, false, 0, error.detail}, error.status);
   if (state_ != State::kClosed) AnswerAndClose(error);
 }
 
@@ -444,6 +449,13 @@ void ServerConnection::AnswerAndClose(const ParseError& error) {
   m_->response_started = m_->response_complete = true;
   close_after_ = true;
   events_ = nullptr;
+  // From here on nothing that the peer sends is looked at, and it has a moment to take its answer.
+  m_->notify = false;
+  m_->body.set_consumer(nullptr);
+  state_ = State::kLingering;
+  block_.reset();
+  begin_ = end_ = 0;
+  ArmTimer();
   Flush();
 }
 
@@ -486,6 +498,8 @@ void ServerConnection::OnPipeSpace() { context_.loop.AtTurnEnd(this); }
 
 void ServerConnection::SendInformational(const ResponseHead& head) {
   if (m_ == nullptr || m_->response_started || m_->head.protocol == Protocol::kHttp10) return;
+  // Who does not read is spared hints: each takes a block.
+  if (state_ == State::kClosed || m_->out.slice_count() >= kMaxUnsentHints) return;
   WriteInformational(head, context_.slab, m_->out);
   Flush();
 }
@@ -574,7 +588,7 @@ void ServerConnection::Flush() {
 }
 
 void ServerConnection::OnWritable() {
-  if (m_ == nullptr) return;
+  if (m_ == nullptr || state_ == State::kClosed) return;
   Flush();
   if (m_ != nullptr && m_->out.empty() && m_->response_body != nullptr) OnPipeReady();
 }
@@ -611,7 +625,7 @@ void ServerConnection::EndMessage() {
 // Ends our side and waits for the peer's end: closing with unread bytes would reset the connection and could destroy
 // the response before the peer reads it (RFC 9112 section 9.6).
 void ServerConnection::Linger() {
-  if (state_ == State::kComplete && begin_ == end_ && !reading_off_) {
+  if (options_.delayed_close_timeout == 0 || (state_ == State::kComplete && begin_ == end_ && !reading_off_)) {
     Close();
     return;
   }
@@ -650,6 +664,7 @@ void ServerConnection::Close() {
   if (m_ != nullptr) {
     m_->body.DetachProducer();
     m_->response_body = nullptr;
+    m_->notify = false;
   }
   if (events != nullptr) {
     events->OnStreamReset({ErrorCode::kDisconnect, Side::kLocal, false, 0, "connection closed"});

@@ -15,7 +15,6 @@ struct ServerOptions {
   HeadLimits limits;
   MonoNanos idle_timeout = 3600 * kSecond;    // no request under way; 0: none
   MonoNanos head_timeout = 60 * kSecond;      // first byte to end of head; 0: none
-  MonoNanos request_timeout = 0;              // first byte to end of body; 0: none
   MonoNanos stream_idle_timeout = 300 * kSecond;  // no byte moved either way; 0: none
   MonoNanos delayed_close_timeout = 1 * kSecond;  // how long a refused peer may read its answer before the close
   uint32_t max_requests = 0;                  // on one connection; 0: no limit
@@ -64,6 +63,9 @@ class ServerConnection final : public ListLink<ServerConnectionTag>,
   void Close();
   bool idle() const { return state_ == State::kIdle; }
   uint64_t requests() const { return requests_; }
+  // When it was made (loop time).
+  MonoNanos created() const { return created_; }
+  void set_connection_id(uint64_t id) { id_ = id; }
   // Bytes over the life of the connection.
   uint64_t total_received() const { return total_received_; }
   uint64_t total_sent() const { return total_sent_; }
@@ -77,6 +79,7 @@ class ServerConnection final : public ListLink<ServerConnectionTag>,
   MonoNanos start_time() const override;
   MonoNanos request_end_time() const override;
   void set_idle_timeout(MonoNanos timeout) override;
+  uint64_t connection_id() const override { return id_; }
   uint64_t bytes_received() const override;
   uint64_t bytes_sent() const override;
   void SendInformational(const ResponseHead& head) override;
@@ -102,7 +105,8 @@ class ServerConnection final : public ListLink<ServerConnectionTag>,
   void StartBody();
   void RequestComplete(const HeaderMap* trailers);
   void BodyError(const ParseError& error);
-  void Refuse(const ParseError& error);
+  void Refuse(const ParseError& error, ErrorCode code = ErrorCode::kBadRequest);
+  void AnswerOrCutOff(const ParseError& error);
   void AnswerAndClose(const ParseError& error);
   void OnEof();
   void OnIoError(int error);
@@ -125,6 +129,8 @@ class ServerConnection final : public ListLink<ServerConnectionTag>,
   buffer::BlockRef block_;            // read buffer; null when idle
   uint32_t begin_ = 0, end_ = 0;      // unread bytes of block_
   event::Timer timer_;
+  const MonoNanos created_;
+  uint64_t id_ = 0;
   uint64_t requests_ = 0, total_received_ = 0, total_sent_ = 0;
   State state_ = State::kIdle;
   bool close_after_ = false;
