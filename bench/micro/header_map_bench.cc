@@ -35,7 +35,9 @@ struct Fields {
 void BM_HeaderMap_FindKnown(benchmark::State& state) {
   Fields f(state.range(0));
   if (!f.map.Has(HeaderId::kXRequestId)) state.SkipWithError("not found");
+  bench::AllocationScope scope;
   for (auto _ : state) benchmark::DoNotOptimize(f.map.Find(HeaderId::kXRequestId));
+  bench::ReportAllocations(state, scope);
 }
 BENCHMARK(BM_HeaderMap_FindKnown)->Arg(0)->Arg(90);
 
@@ -43,7 +45,9 @@ BENCHMARK(BM_HeaderMap_FindKnown)->Arg(0)->Arg(90);
 void BM_HeaderMap_FindKnownAbsent(benchmark::State& state) {
   Fields f(state.range(0));
   if (f.map.Has(HeaderId::kTransferEncoding)) state.SkipWithError("found");
+  bench::AllocationScope scope;
   for (auto _ : state) benchmark::DoNotOptimize(f.map.Find(HeaderId::kTransferEncoding));
+  bench::ReportAllocations(state, scope);
 }
 BENCHMARK(BM_HeaderMap_FindKnownAbsent)->Arg(90);
 
@@ -51,22 +55,28 @@ BENCHMARK(BM_HeaderMap_FindKnownAbsent)->Arg(90);
 void BM_HeaderMap_FindByName(benchmark::State& state) {
   Fields f(state.range(0));
   if (f.map.Get("end-user") != "jason") state.SkipWithError("not found");
+  bench::AllocationScope scope;
   for (auto _ : state) benchmark::DoNotOptimize(f.map.Find("end-user"));
+  bench::ReportAllocations(state, scope);
 }
 BENCHMARK(BM_HeaderMap_FindByName)->Arg(0)->Arg(90);
 
 void BM_HeaderMap_FindByNameAbsent(benchmark::State& state) {
   Fields f(state.range(0));
+  bench::AllocationScope scope;
   for (auto _ : state) benchmark::DoNotOptimize(f.map.Find("x-not-there"));
+  bench::ReportAllocations(state, scope);
 }
 BENCHMARK(BM_HeaderMap_FindByNameAbsent)->Arg(0)->Arg(90);
 
 void BM_HeaderMap_Identify(benchmark::State& state) {
   if (IdentifyHeader("Content-Length") != HeaderId::kContentLength) state.SkipWithError("not known");
+  bench::AllocationScope scope;
   for (auto _ : state) {
     benchmark::DoNotOptimize(IdentifyHeader("Content-Length"));
     benchmark::DoNotOptimize(IdentifyHeader("x-application-field"));
   }
+  bench::ReportAllocations(state, scope);
 }
 BENCHMARK(BM_HeaderMap_Identify);
 
