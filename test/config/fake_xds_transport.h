@@ -95,10 +95,15 @@ class FakeXdsTransport final : public config::XdsTransport {
   struct FakeStream final : Stream {
     explicit FakeStream(FakeXdsTransport* t) : transport(t), number(t->opened) {}
     ~FakeStream() override { Cancel(); }
+    // After it the transport is not touched: a stream is freed a turn later, maybe after the transport.
     void Cancel() override {
+      if (transport == nullptr) return;
       if (transport->opened == number) transport->handler = nullptr;
+      transport = nullptr;
     }
-    void Send(std::string_view bytes) override { transport->sent.emplace_back(bytes); }
+    void Send(std::string_view bytes) override {
+      if (transport != nullptr) transport->sent.emplace_back(bytes);
+    }
     FakeXdsTransport* transport;
     int number;
   };
