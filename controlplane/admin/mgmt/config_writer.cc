@@ -204,6 +204,31 @@ absl::StatusOr<std::string> ConfigWriter::NewPath(const ObjectKey& key,
   return StrCat(directory_, "/", owner_file);
 }
 
+absl::Status ConfigWriter::Change(const std::string& path, const ObjectKey& key, std::string text) {
+  // Says what it said before, but for `key`? A file in an unusual layout is better left to a
+  // person.
+  using Said = std::vector<std::pair<ObjectKey, uint64_t>>;
+  auto others = [&](const std::string& of) {
+    ReadObjectsOptions options;
+    options.default_namespace = default_namespace_;
+    Said said;
+    for (const ReadObject& read : ReadObjects(of, path, options).objects) {
+      if (!read.key || *read.key == key) continue;
+      said.emplace_back(*read.key, read.object != nullptr ? read.object->content_hash : 0);
+    }
+    return said;
+  };
+  File& file = files_.at(path);
+  if (others(file.text) != others(text)) {
+    return absl::FailedPreconditionError(StrCat(
+        path, ": ", key.ToString(),
+        " can't be changed here without changing other objects of the file; edit it by hand"));
+  }
+  file.text = std::move(text);
+  file.changed = true;
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ConfigWriter::Outcome> ConfigWriter::Put(const ObjectKey& key, uint64_t content_hash,
                                                         const Text& text,
                                                         const std::string& owner_file) {
@@ -212,15 +237,14 @@ absl::StatusOr<ConfigWriter::Outcome> ConfigWriter::Put(const ObjectKey& key, ui
   if (!places->empty()) {
     const Place& place = places->front();  // the one that is in effect
     if (place.content_hash == content_hash) return Outcome{Action::kUnchanged, ""};
-    File& file = files_.at(place.path);
-    if (place.path.ends_with(".json")) {
-      file.text = text.json;
-    } else {
-      DocumentText documents(file.text);
+    std::string changed = text.json;
+    if (!place.path.ends_with(".json")) {
+      DocumentText documents(files_.at(place.path).text);
       documents.Replace(documents.IndexOfLine(place.line), text.yaml);
-      file.text = documents.ToString();
+      changed = documents.ToString();
     }
-    file.changed = true;
+    absl::Status status = Change(place.path, key, std::move(changed));
+    if (!status.ok()) return status;
     return Outcome{Action::kConfigured, place.path};
   }
   absl::StatusOr<std::string> path = NewPath(key, owner_file);
@@ -229,8 +253,8 @@ absl::StatusOr<ConfigWriter::Outcome> ConfigWriter::Put(const ObjectKey& key, ui
   if (!file.ok()) return file.status();
   DocumentText documents((*file)->text);
   documents.Append(text.yaml);
-  (*file)->text = documents.ToString();
-  (*file)->changed = true;
+  absl::Status status = Change(*path, key, documents.ToString());
+  if (!status.ok()) return status;
   return Outcome{Action::kCreated, *path};
 }
 
@@ -241,11 +265,15 @@ absl::StatusOr<ConfigWriter::Outcome> ConfigWriter::Remove(const ObjectKey& key)
     if (!places.ok()) return places.status();
     if (places->empty()) return outcome;
     const Place& place = places->front();
-    File& file = files_.at(place.path);
-    DocumentText documents(file.text);
+    DocumentText documents(files_.at(place.path).text);
     documents.Remove(documents.IndexOfLine(place.line));
-    file.text = documents.empty() ? "" : documents.ToString();
-    file.changed = true;
+    std::string changed = documents.empty() ? "" : documents.ToString();
+    if (changed.size() >= files_.at(place.path).text.size()) {
+      return absl::FailedPreconditionError(
+          StrCat(place.path, ": ", key.ToString(), " can't be cut out; edit the file by hand"));
+    }
+    absl::Status status = Change(place.path, key, std::move(changed));
+    if (!status.ok()) return status;
     outcome = {Action::kRemoved, place.path};
   }
 }

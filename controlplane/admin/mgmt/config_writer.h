@@ -65,6 +65,9 @@ class ConfigWriter {
   absl::Status ListFiles();
   absl::StatusOr<File*> Open(const std::string& path, bool may_be_new);
   absl::StatusOr<std::vector<Place>> Find(const ObjectKey& key);
+  // New text of a file that has been opened; refused when it says anything else about other
+  // objects.
+  absl::Status Change(const std::string& path, const ObjectKey& key, std::string text);
   absl::StatusOr<std::string> NewPath(const ObjectKey& key, const std::string& owner_file) const;
 
   const std::string directory_, default_namespace_;

@@ -5,53 +5,77 @@
 namespace weft::ctl::admin {
 namespace {
 
-bool IsBlank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+bool IsSpace(char c) { return c == ' ' || c == '\t'; }
 
-// "---" or "..." at the start of a line, alone or before a blank.
-bool IsMarker(std::string_view line, std::string_view marker) {
-  return line.starts_with(marker) && (line.size() == 3 || IsBlank(line[3]));
+// Length of the line break at `at`; 0: there is none. The reader (YAML 1.1, 4.2) knows more of them
+// than editors do.
+size_t BreakAt(std::string_view text, size_t at) {
+  const std::string_view rest = text.substr(at);
+  if (rest.starts_with("\r\n") || rest.starts_with("\xC2\x85")) return 2;
+  if (rest.starts_with('\n') || rest.starts_with('\r')) return 1;
+  return rest.starts_with("\xE2\x80\xA8") || rest.starts_with("\xE2\x80\xA9") ? 3 : 0;
+}
+
+struct Line {
+  std::string_view text, with_break;
+
+  bool blank() const { return std::all_of(text.begin(), text.end(), IsSpace); }
+  // "---" or "..." at its start, alone or before a blank.
+  bool IsMarker(std::string_view marker) const {
+    return text.starts_with(marker) && (text.size() == 3 || IsSpace(text[3]));
+  }
+  bool IsBareSeparator() const {
+    return IsMarker("---") && std::all_of(text.begin() + 3, text.end(), IsSpace);
+  }
+};
+
+std::vector<Line> LinesOf(std::string_view text) {
+  std::vector<Line> lines;
+  for (size_t start = 0; start < text.size();) {
+    size_t end = start;
+    size_t length = 0;
+    while (end < text.size() && (length = BreakAt(text, end)) == 0) ++end;
+    lines.push_back({text.substr(start, end - start), text.substr(start, end - start + length)});
+    start = end + length;
+  }
+  return lines;
 }
 
 bool HasContent(std::string_view text) {
-  while (!text.empty()) {
-    const size_t end = text.find('\n');
-    const std::string_view line = text.substr(0, end);
-    const size_t first = line.find_first_not_of(" \t\r");
-    if (first != std::string_view::npos && line[first] != '#' && !IsMarker(line, "...") &&
-        !IsMarker(line, "---")) {
-      return true;
-    }
-    if (end == std::string_view::npos) break;
-    text.remove_prefix(end + 1);
+  for (const Line& line : LinesOf(text)) {
+    const size_t first = line.text.find_first_not_of(" \t");
+    const bool nothing = first == std::string_view::npos || line.text[first] == '#' ||
+                         line.IsMarker("...") || line.IsMarker("---");
+    if (!nothing) return true;
   }
   return false;
 }
 
+// Whether more can be added without changing the last line.
+bool EndsLine(std::string_view text) {
+  const std::vector<Line> lines = LinesOf(text);
+  return lines.empty() || lines.back().with_break.size() > lines.back().text.size();
+}
+
 bool EndsDocument(std::string_view body) {
-  // The last line is "...".
-  if (body.ends_with('\n')) body.remove_suffix(1);
-  const size_t start = body.rfind('\n');
-  return IsMarker(start == std::string_view::npos ? body : body.substr(start + 1), "...");
+  const std::vector<Line> lines = LinesOf(body);
+  return !lines.empty() && lines.back().IsMarker("...");
 }
 
 }  // namespace
 
 DocumentText::DocumentText(std::string_view text) {
   parts_.emplace_back();
-  int number = 1;
+  int number = 0;
   bool ended = false;
-  for (size_t at = 0; at < text.size(); ++number) {
-    const size_t end = text.find('\n', at);
-    const std::string_view line =
-        text.substr(at, end == std::string_view::npos ? end : end + 1 - at);
-    at += line.size();
-    if (IsMarker(line, "---")) {
-      parts_.emplace_back();
-      Part& part = parts_.back();
+  for (const Line& line : LinesOf(text)) {
+    ++number;
+    if (line.IsMarker("---")) {
+      Part& part = parts_.emplace_back();
       part.line = number;
-      const bool alone = std::all_of(line.begin() + 3, line.end(), IsBlank);
-      part.separator = alone ? line : line.substr(0, 3);
-      part.body = alone ? std::string_view() : line.substr(3);
+      const bool alone = line.IsBareSeparator();
+      part.separator = alone ? line.with_break : line.with_break.substr(0, 3);
+      part.body = alone ? std::string_view() : line.with_break.substr(3);
       ended = false;
       continue;
     }
@@ -59,8 +83,8 @@ DocumentText::DocumentText(std::string_view text) {
       parts_.emplace_back();
       parts_.back().line = number;
     }
-    parts_.back().body += line;
-    ended = IsMarker(line, "...");
+    parts_.back().body += line.with_break;
+    ended = line.IsMarker("...");
   }
 }
 
@@ -98,7 +122,7 @@ std::string DocumentText::ToString() const {
   bool has_document = false;
   for (const Part& part : parts_) {
     if (part.removed) continue;
-    if (!out.empty() && !out.ends_with('\n')) out += '\n';
+    if (!EndsLine(out)) out += '\n';
     const bool content = HasContent(part.body);
     // What stood before may have been replaced by something that needs a separator.
     if (part.separator.empty() && has_document && content && !EndsDocument(out)) {
@@ -118,27 +142,20 @@ bool DocumentText::empty() const {
 }
 
 std::string TrimDocument(std::string_view document) {
-  while (true) {
-    const size_t end = document.find('\n');
-    const std::string_view line = document.substr(0, end);
-    const bool blank = std::all_of(line.begin(), line.end(), IsBlank);
-    const bool separator =
-        IsMarker(line, "---") && std::all_of(line.begin() + 3, line.end(), IsBlank);
-    if (!blank && !separator) break;
-    if (end == std::string_view::npos) return "";
-    document.remove_prefix(end + 1);
+  std::vector<Line> lines = LinesOf(document);
+  size_t first = 0;
+  while (first < lines.size() && (lines[first].blank() || lines[first].IsBareSeparator())) ++first;
+  size_t last = lines.size();
+  while (last > first && (lines[last - 1].blank() || lines[last - 1].IsMarker("..."))) --last;
+  std::string out;
+  for (size_t i = first; i < last; ++i) {
+    std::string_view text = i + 1 < last ? lines[i].with_break : lines[i].text;
+    // "--- {a: 1}": the rest of the line is the document's.
+    if (i == first && lines[i].IsMarker("---")) text.remove_prefix(4);
+    out += text;
   }
-  // "--- {a: 1}": the rest of the line is the document's.
-  if (IsMarker(document, "---")) document.remove_prefix(4);
-  while (true) {
-    while (!document.empty() && IsBlank(document.back())) document.remove_suffix(1);
-    const size_t start = document.rfind('\n');
-    const std::string_view last =
-        start == std::string_view::npos ? document : document.substr(start + 1);
-    if (!IsMarker(last, "...")) break;
-    document.remove_suffix(last.size());
-  }
-  return document.empty() ? "" : std::string(document) + "\n";
+  while (!out.empty() && IsSpace(out.back())) out.pop_back();
+  return out.empty() ? "" : out + "\n";
 }
 
 }  // namespace weft::ctl::admin

@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "controlplane/ingest/read.h"
 #include "test/controlplane/admin/temp_directory.h"
 
@@ -137,6 +139,36 @@ TEST_F(WriterTest, RemoveTakesShadowedOnesToo) {
   ASSERT_TRUE(writer.Commit().ok());
   EXPECT_FALSE(directory.Exists("a.yaml"));
   EXPECT_EQ(directory.Read("b.yaml"), Rule("other", "v1"));
+}
+
+TEST_F(WriterTest, RemoveTakesAllOfOneFile) {
+  directory.Write("a.yaml", Rule("reviews", "v1") + "---\n" + Rule("reviews", "v2") + "---\n" +
+                                Rule("other", "v1"));
+  MustRemove("reviews");
+  ASSERT_TRUE(writer.Commit().ok());
+  ReadObjectsResult read = ReadObjects(directory.Read("a.yaml"), "");
+  ASSERT_EQ(read.objects.size(), 1u);
+  EXPECT_EQ(read.objects[0].key->name, "other");
+}
+
+TEST_F(WriterTest, OldLineEndings) {
+  std::string old = Rule("a", "v1") + "---\n" + Rule("b", "v1") + "---\n" + Rule("c", "v1");
+  std::replace(old.begin(), old.end(), '\n', '\r');
+  directory.Write("a.yaml", old);
+  EXPECT_EQ(MustPut(Rule("b", "v2")).action, Action::kConfigured);
+  // Now it has lines of both kinds. Where a document begins is then not certain: either it works,
+  // or it is refused.
+  const ObjectKey c{"DestinationRule", "default", "c"};
+  auto removed = writer.Remove(c);
+  if (!removed.ok()) {
+    EXPECT_EQ(removed.status().code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_NE(removed.status().message().find("edit it by hand"), absl::string_view::npos);
+  }
+  ASSERT_TRUE(writer.Commit().ok());
+  ReadObjectsResult read = ReadObjects(directory.Read("a.yaml"), "");
+  ASSERT_EQ(read.objects.size(), removed.ok() ? 2u : 3u);
+  EXPECT_EQ(read.objects[0].object->content_hash, ToObject(Rule("a", "v1"))->content_hash);
+  EXPECT_EQ(read.objects[1].object->content_hash, ToObject(Rule("b", "v2"))->content_hash);
 }
 
 TEST_F(WriterTest, TheOneInEffectIsChanged) {
