@@ -63,6 +63,7 @@ ClientConnection::ClientConnection(ClientContext& context, const ClientOptions& 
           context.loop.timers(), [](void* self) { static_cast<ClientConnection*>(self)->Close(); }, this),
       created_(context.loop.Now()) {
   transport_->set_handler(this);
+  if (options_.idle_timeout > 0) idle_timer_.Arm(options_.idle_timeout);
 }
 
 ClientConnection::~ClientConnection() {
@@ -153,7 +154,7 @@ void ClientConnection::Flush() {
 }
 
 void ClientConnection::OnWritable() {
-  if (m_ == nullptr) return;
+  if (m_ == nullptr || state_ == State::kClosed) return;  // in the turn of the close
   Flush();
   if (m_ != nullptr && state_ != State::kClosed && m_->out.empty() && m_->request_body != nullptr) OnPipeReady();
 }
@@ -294,6 +295,7 @@ bool ClientConnection::ProcessHead() {
       Reset({ErrorCode::kProtocol, Side::kUpstream, false, 0, "101 without an upgrade"});
       return false;
     }
+    RemoveHopByHop(m_->head.headers);
     if (events_ != nullptr) events_->OnInformational(m_->head);
     if (state_ != State::kHead) return false;
     m_->head.Clear();
@@ -342,7 +344,11 @@ bool ClientConnection::ProcessChunks() {
       case ChunkedDecoder::Result::kNeedMore:
         return false;
       case ChunkedDecoder::Result::kData:
-        m_->body.Write(buffer::Slice(block_, data.data(), data.size()));
+        if (data.size() < buffer::BodyPipe::kCopyBelow) {
+          m_->body.WriteCopy(context_.slab, data);
+        } else {
+          m_->body.Write(buffer::Slice(block_, data.data(), data.size()));
+        }
         m_->notify = true;
         break;
       case ChunkedDecoder::Result::kTrailers:
@@ -402,7 +408,11 @@ void ClientConnection::MaybeEnd() {
 
 void ClientConnection::Release() {
   events_ = nullptr;
-  if (state_ == State::kClosed || state_ == State::kIdle) return;
+  if (state_ == State::kClosed) return;
+  if (state_ == State::kIdle) {  // nothing was sent
+    if (lent) owner_->OnIdle(*this);
+    return;
+  }
   m_->request_body = nullptr;
   // The response's bytes are all in the pipe, which its consumer has emptied or given up.
   if (state_ == State::kDone) {
@@ -458,6 +468,7 @@ void ClientConnection::Close() {
   if (m_ != nullptr) {
     m_->body.DetachProducer();
     m_->request_body = nullptr;
+    m_->notify = false;
   }
   ClientStreamEvents* events = std::exchange(events_, nullptr);
   owner_->OnClosed(*this);
