@@ -58,7 +58,7 @@ bool Server::ReadConfiguration() {
                    ? config::ReadBootstrap(options_.config_yaml, "--config-yaml", o, env, &errors)
                    : config::ReadBootstrapFile(options_.config_path, o, env, &errors);
   for (const api::SourceError& e : errors) {
-    fprintf(stderr, "%s: %s\n", e.warning ? "warning" : "error", e.ToString().c_str());
+    fprintf(stderr, "%s%s\n", e.warning ? "" : "error: ", e.ToString().c_str());
   }
   return bootstrap_ != nullptr;
 }
