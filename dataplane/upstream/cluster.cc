@@ -13,8 +13,10 @@ Cluster::Cluster(ClusterContext& context, std::shared_ptr<const ClusterSpec> spe
 Host* Cluster::Pick(uint64_t random) {
   if (endpoints_ == nullptr || endpoints_->pick == nullptr) return nullptr;
   const decide::PickTable& table = *endpoints_->pick;
-  if (spec_->lb_policy == LbPolicy::kRandom && table.round() > 0) {
+  // Workers begin at places of their own, else all of them would send their first request to the same host.
+  if ((spec_->lb_policy == LbPolicy::kRandom || !started_) && table.round() > 0) {
     cursor_.next = static_cast<uint32_t>(random % table.round());
+    started_ = true;
   }
   uint32_t index = table.Pick(&cursor_);
   return index == decide::PickTable::kNone ? nullptr : hosts_[index].get();
@@ -43,6 +45,10 @@ void Cluster::SetEndpoints(std::shared_ptr<const EndpointSet> endpoints) {
   }
 }
 
+void Cluster::Drain() {
+  for (const Rc<Host>& h : hosts_) h->pool().Drain();
+}
+
 Cluster* ClusterMap::Get(std::string_view name) {
   auto it = entries_.find(name);
   if (it == entries_.end()) return nullptr;
@@ -59,9 +65,11 @@ void ClusterMap::Put(std::shared_ptr<const ClusterSpec> spec, std::shared_ptr<co
   e.spec = std::move(spec);
   if (endpoints != nullptr) e.endpoints = std::move(endpoints);
   if (e.live) {
-    // Connections follow the specification that they were made under: requests under way keep the old cluster.
-    e.live = Rc<Cluster>();
+    // Connections follow the specification that they were made under: requests under way keep the old cluster, those
+    // that wait for a connection go to the new one.
+    Rc<Cluster> old = std::move(e.live);
     --live_;
+    old->Drain();
   }
 }
 

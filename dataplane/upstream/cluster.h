@@ -68,8 +68,10 @@ class Cluster final : public RefCounted {
 
   // The next host by weight; null when there is no usable one. `random` in case the policy needs one.
   Host* Pick(uint64_t random);
-  // Hosts whose address stays keep their connections; others drain.
+  // Hosts whose address stays keep their connections; others drain, and who waits for one of them chooses again.
   void SetEndpoints(std::shared_ptr<const EndpointSet> endpoints);
+  // Another cluster has taken the name over.
+  void Drain();
   const std::vector<Rc<Host>>& hosts() const { return hosts_; }
 
  private:
@@ -79,6 +81,7 @@ class Cluster final : public RefCounted {
   std::shared_ptr<const EndpointSet> endpoints_;
   std::vector<Rc<Host>> hosts_;  // in the order of endpoints_
   decide::PickTable::Cursor cursor_;
+  bool started_ = false;  // the cursor is somewhere
 };
 
 // All clusters of one worker by name. A cluster costs its specification until the first request.

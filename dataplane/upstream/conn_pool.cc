@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace weft::upstream {
 
@@ -41,15 +42,14 @@ ConnPool::ConnPool(http::h1::ClientContext& context, std::shared_ptr<const Clust
 
 ConnPool::~ConnPool() {
   draining_ = true;
+  if (destroyed_ != nullptr) *destroyed_ = true;
   while (StreamRequest* r = pending_.PopFront()) {
     Withdraw();
     r->pool_ = nullptr;
   }
-  for (auto& d : dials_) {
-    context_.loop.DeferDelete(std::move(d));
-    --connections_;
-    ClusterUsage::Give(spec_->usage->connections);
-  }
+  // Dials that are over are not among them, so none is on the stack: they end now, before their socket's event comes.
+  for (size_t i = dials_.size(); i > 0; --i) DialOver();
+  dials_.clear();
   while (auto* c = idle_.front()) c->Close();
   while (auto* c = busy_.front()) c->Close();
 }
@@ -60,9 +60,20 @@ void ConnPool::Withdraw() {
   ClusterUsage::Give(spec_->usage->pending);
 }
 
-void ConnPool::Acquire(StreamRequest* request) {
-  if (http::h1::ClientConnection* c = idle_.front()) {
-    Serve(*c, request);
+void ConnPool::Acquire(StreamRequest* request, Want want) {
+  http::h1::ClientConnection* idle = idle_.front();
+  if (idle != nullptr && want == Want::kFresh) {
+    if (ClusterUsage::Take(spec_->usage->pending, spec_->breakers.max_pending_requests)) {
+      if (ClusterUsage::Take(spec_->usage->connections, spec_->breakers.max_connections)) {
+        Wait(request);
+        StartDial();
+        return;
+      }
+      ClusterUsage::Give(spec_->usage->pending);
+    }
+  }
+  if (idle != nullptr) {
+    Serve(*idle, request);
     return;
   }
   if (!ClusterUsage::Take(spec_->usage->pending, spec_->breakers.max_pending_requests)) {
@@ -82,12 +93,17 @@ void ConnPool::Acquire(StreamRequest* request) {
       return;
     }
   }
+  Wait(request);
+  if (dialed) StartDial();
+}
+
+// The caller took one unit of usage->pending.
+void ConnPool::Wait(StreamRequest* request) {
   request->pool_ = this;
   pending_.PushBack(request);
   ++pending_count_;
   counters_->upstream_rq_pending_total.Inc();
   counters_->upstream_rq_pending_active.Inc();
-  if (dialed) StartDial();
 }
 
 // The caller took one unit of usage->connections.
@@ -120,24 +136,61 @@ void ConnPool::OnDialFailed(Dial& dial, int error) {
   ++dial_failures_;
   counters_->upstream_cx_connect_fail.Inc();
   if (error == ETIMEDOUT) counters_->upstream_cx_connect_timeout.Inc();
-  counters_->upstream_cx_destroy.Inc();
-  counters_->upstream_cx_active.Dec();
-  --connections_;
-  ClusterUsage::Give(spec_->usage->connections);
+  DialOver();
   auto it = std::find_if(dials_.begin(), dials_.end(), [&](auto& d) { return d.get() == &dial; });
   context_.loop.DeferDelete(std::move(*it));
   dials_.erase(it);
-  counters_->upstream_rq_pending_failure_eject.Inc();
-  FailOne(error == ETIMEDOUT ? Error{ErrorCode::kConnectTimeout, Side::kUpstream, true, error, "connection timeout"}
-                             : Error{ErrorCode::kConnectFailed, Side::kUpstream, true, error, "connection failure"});
+  if (!pending_.empty()) counters_->upstream_rq_pending_failure_eject.Inc();
+  if (FailOne(error == ETIMEDOUT
+                  ? Error{ErrorCode::kConnectTimeout, Side::kUpstream, true, error, "connection timeout"}
+                  : Error{ErrorCode::kConnectFailed, Side::kUpstream, true, error, "connection failure"})) {
+    ServePending();
+  }
 }
 
-void ConnPool::FailOne(const Error& error) {
+// A dial that became no connection.
+void ConnPool::DialOver() {
+  --connections_;
+  counters_->upstream_cx_active.Dec();
+  counters_->upstream_cx_destroy.Inc();
+  ClusterUsage::Give(spec_->usage->connections);
+}
+
+// Tells the first who waits. False when this pool is gone after it.
+bool ConnPool::FailOne(const Error& error) {
   StreamRequest* r = pending_.PopFront();
-  if (r == nullptr) return;
+  if (r == nullptr) return true;
   Withdraw();
   r->pool_ = nullptr;
+  bool destroyed = false;
+  bool* outer = std::exchange(destroyed_, &destroyed);
   r->OnStreamFailed(error);
+  if (destroyed) {
+    if (outer != nullptr) *outer = true;
+    return false;
+  }
+  destroyed_ = outer;
+  return true;
+}
+
+// Tells everyone who waits now, not those who come back meanwhile. False when this pool is gone after it.
+bool ConnPool::FailAll(const Error& error) {
+  for (size_t n = pending_count_; n > 0; --n) {
+    if (!FailOne(error)) return false;
+  }
+  return true;
+}
+
+// A connection or a dial is over. Who waited for it gets a dial; when none is allowed and no connection is left here
+// that could become free (other workers hold them all), nobody may be left to wait.
+void ConnPool::ServePending() {
+  while (pending_count_ > dials_.size() &&
+         ClusterUsage::Take(spec_->usage->connections, spec_->breakers.max_connections)) {
+    StartDial();
+  }
+  if (pending_count_ > 0 && connections_ == 0) {
+    FailAll({ErrorCode::kOverflow, Side::kLocal, true, 0, "max_connections is reached"});
+  }
 }
 
 void ConnPool::Serve(http::h1::ClientConnection& c, StreamRequest* request) {
@@ -173,11 +226,8 @@ void ConnPool::OnIdle(http::h1::ClientConnection& c) {
 void ConnPool::OnClosed(http::h1::ClientConnection& c) {
   CountBytes(c);
   c.ListLink<http::h1::ClientConnectionTag>::Unlink();
-  if (c.lent) {
-    counters_->upstream_cx_destroy_with_active_rq.Inc();
-  } else {
-    --idle_count_;
-  }
+  if (!c.lent) --idle_count_;
+  if (c.cut_short()) counters_->upstream_cx_destroy_with_active_rq.Inc();
   --connections_;
   counters_->upstream_cx_active.Dec();
   counters_->upstream_cx_destroy.Inc();
@@ -185,15 +235,12 @@ void ConnPool::OnClosed(http::h1::ClientConnection& c) {
       static_cast<uint64_t>((context_.loop.Now() - c.created()) / kMillisecond));
   ClusterUsage::Give(spec_->usage->connections);
   context_.loop.DeferDelete(std::unique_ptr<http::h1::ClientConnection>(&c));
-  // Requests that waited for this connection get one of their own.
-  if (pending_count_ > dials_.size() && !draining_ &&
-      ClusterUsage::Take(spec_->usage->connections, spec_->breakers.max_connections)) {
-    StartDial();
-  }
+  ServePending();
 }
 
 void ConnPool::Drain() {
   draining_ = true;
+  if (!FailAll({ErrorCode::kDrain, Side::kLocal, true, 0, "the endpoint was removed"})) return;
   while (auto* c = idle_.front()) c->Close();
   busy_.ForEach([](http::h1::ClientConnection& c) { c.Drain(); });
 }

@@ -37,8 +37,12 @@ class ConnPool final : private http::h1::ClientConnection::Owner {
            observe::ClusterCounters* counters, const net::Address& address);
   ~ConnPool();
 
-  void Acquire(StreamRequest* request);
-  // Closes idle connections, and the others after their request. For endpoints that were removed.
+  // kFresh: on a connection that carried no request before, if one more is allowed. For a request whose kept-alive
+  // connection turned out to be dead: the others may be too.
+  enum class Want : uint8_t { kAny, kFresh };
+  void Acquire(StreamRequest* request, Want want = Want::kAny);
+  // Closes idle connections, and the others after their request; who waits is told to choose again (kDrain). For
+  // endpoints that were removed.
   void Drain();
 
   size_t idle_count() const { return idle_count_; }
@@ -55,9 +59,13 @@ class ConnPool final : private http::h1::ClientConnection::Owner {
   void StartDial();
   void OnDialed(Dial& dial, std::unique_ptr<net::Transport> transport);
   void OnDialFailed(Dial& dial, int error);
+  void DialOver();
+  void Wait(StreamRequest* request);
   void Withdraw();
   void Serve(http::h1::ClientConnection& connection, StreamRequest* request);
-  void FailOne(const Error& error);
+  bool FailOne(const Error& error);
+  bool FailAll(const Error& error);
+  void ServePending();
   void CountBytes(http::h1::ClientConnection& connection);
 
   http::h1::ClientContext& context_;
@@ -71,6 +79,7 @@ class ConnPool final : private http::h1::ClientConnection::Owner {
   size_t pending_count_ = 0, idle_count_ = 0, connections_ = 0;
   uint64_t dialed_ = 0, dial_failures_ = 0;
   bool draining_ = false;
+  bool* destroyed_ = nullptr;  // set while who waits is told of a failure: it may let go of the last reference
 };
 
 }  // namespace weft::upstream

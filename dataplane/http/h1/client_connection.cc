@@ -462,6 +462,7 @@ void ClientConnection::Drain() {
 
 void ClientConnection::Close() {
   if (state_ == State::kClosed) return;
+  cut_short_ = state_ != State::kIdle && (state_ != State::kDone || !m_->request_complete);
   state_ = State::kClosed;
   idle_timer_.Cancel();
   TurnEndTask::Unlink();

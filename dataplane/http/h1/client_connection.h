@@ -63,6 +63,8 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
   uint64_t TakeSent() { return std::exchange(total_sent_, 0); }
   // When it was made (loop time).
   MonoNanos created() const { return created_; }
+  // Once closed: a request was under way.
+  bool cut_short() const { return cut_short_; }
   // For the owner: the connection is lent to a request.
   bool lent = false;
   // Closes when the request under way is over; now when there is none.
@@ -115,6 +117,7 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
   bool processing_ = false;
   bool reading_off_ = false;
   bool bulk_ = false;
+  bool cut_short_ = false;
 };
 
 }  // namespace weft::http::h1
