@@ -60,7 +60,8 @@ const ErrorOutcome& OutcomeOf(const Error& error) {
       return kOverflow;
     case ErrorCode::kProtocol:
       return kProtocol;
-    case ErrorCode::kDrain:
+    case ErrorCode::kDrain:  // endpoints went away faster than others could be chosen
+      return kNoHealthy;
     case ErrorCode::kInternal:
     case ErrorCode::kNone:
       break;

@@ -90,9 +90,11 @@ void Exchange::Clear() {
   host_text_size_ = 0;
   next_filter_ = attempts_ = 0;
   reply_status_ = response_code_ = 0;
+  reroutes_ = repicks_ = 0;
+  upload_seen_ = 0;
   phase_ = Phase::kReadHead;
-  response_started_ = waiting_backoff_ = holds_request_ = holds_retry_ = paused_ = replayed_ = upstream_response_ =
-      false;
+  response_started_ = waiting_backoff_ = holds_request_ = holds_retry_ = paused_ = resumed_ = replayed_ =
+      upstream_response_ = false;
 }
 
 // ---- ReadHead
@@ -127,7 +129,7 @@ void Exchange::PrepareRequest() {
   if (limit == 0 || (spec.max_stream_duration > 0 && spec.max_stream_duration < limit)) {
     limit = spec.max_stream_duration;
   }
-  if (limit > 0) limit_timer_.Arm(limit);
+  if (limit > 0) limit_timer_.Arm(start_ + limit - services_.loop.Now());  // both count from the first byte
   if (spec.use_remote_address) {
     // At the edge neither a field nor an absolute target's scheme is believed.
     r.headers.Set(HeaderId::kXForwardedProto, stream_->transport().tls_version().empty() ? "http" : "https");
@@ -228,17 +230,24 @@ void Exchange::RunRequestFilters() {
   }
   while (next_filter_ < factories.size()) {
     size_t i = next_filter_++;
+    resumed_ = false;
     Verdict v = filters_[i] != nullptr ? filters_[i]->OnRequestHead(*this) : factories[i]->OnRequestHead(*this);
     switch (v) {
       case Verdict::kContinue:
         break;
       case Verdict::kPause:
+        if (resumed_) break;  // what it waits for was there at once
         paused_ = true;
         return;
       case Verdict::kDone:
         SendLocalReply();
         return;
       case Verdict::kReroute:
+        if (++reroutes_ > kMaxReroutes) {
+          Reply(500, "too many reroutes", "reroute_limit");
+          SendLocalReply();
+          return;
+        }
         match_ = {};
         Route();
         return;
@@ -248,7 +257,10 @@ void Exchange::RunRequestFilters() {
 }
 
 void Exchange::Resume() {
-  if (!paused_) return;
+  if (!paused_) {
+    resumed_ = true;
+    return;
+  }
   paused_ = false;
   if (phase_ == Phase::kRequestFilters) {
     RunRequestFilters();
@@ -331,7 +343,7 @@ void Exchange::ArmRouteTimer() {
   if (match_.route->action.timeout > 0) route_timer_.Arm(match_.route->action.timeout);
 }
 
-void Exchange::Pick() {
+void Exchange::Pick(upstream::ConnPool::Want want) {
   phase_ = Phase::kPick;
   upstream::Cluster* cluster = services_.clusters.Get(match_.cluster);
   if (cluster == nullptr) {
@@ -340,6 +352,8 @@ void Exchange::Pick() {
     SendLocalReply();
     return;
   }
+  // The name may stand for another cluster by now; what was taken of one is not given back to the other.
+  if (cluster_ && cluster_->spec().usage != cluster->spec().usage) GiveUsage();
   cluster_ = Rc<upstream::Cluster>(cluster);
   if (!holds_request_) {
     if (!upstream::ClusterUsage::Take(cluster->spec().usage->requests, cluster->spec().breakers.max_requests)) {
@@ -364,7 +378,7 @@ void Exchange::Pick() {
   const decide::RetryPolicy* retry = match_.route->action.retry.get();
   if (retry != nullptr && retry->per_try_timeout > 0) try_timer_.Arm(retry->per_try_timeout);
   phase_ = Phase::kConnect;
-  host->pool().Acquire(this);
+  host->pool().Acquire(this, want);
 }
 
 void Exchange::OnStreamReady(http::ClientStream& stream) { SendRequest(stream); }
@@ -390,7 +404,18 @@ void Exchange::SendRequest(http::ClientStream& stream) {
   stream.SendRequest(r, stream_->request_body());
 }
 
-void Exchange::OnStreamFailed(const Error& error) { AttemptFailed(error); }
+void Exchange::OnStreamFailed(const Error& error) {
+  if (error.code == ErrorCode::kDrain && repicks_ < kMaxRepicks) {
+    // The endpoint was removed while this waited for it: that was no attempt.
+    ++repicks_;
+    --attempts_;
+    try_timer_.Cancel();
+    host_.reset();
+    Pick();
+    return;
+  }
+  AttemptFailed(error);
+}
 
 void Exchange::OnClientReset(const Error& error) {
   if (response_started_ || upstream_response_) {
@@ -400,6 +425,7 @@ void Exchange::OnClientReset(const Error& error) {
     details_ = "upstream_reset_after_response_started{connection_termination}";
     AttemptOver();
     ++host_->stats().rq_error;
+    if (stream_->request_body() != nullptr) stream_->request_body()->set_consumer(nullptr);
     manager_->counters().rq_reset_after_downstream_response_started.Inc();
     http::ServerStream* s = stream_;
     s->set_events(nullptr);
@@ -416,9 +442,10 @@ void Exchange::OnClientReset(const Error& error) {
   host_.reset();
   // A kept-alive connection that the upstream closed while our request was on its way: nothing was lost, only a race.
   if (reused && !replayed_ && Replayable() && (e.unprocessed || IsIdempotent(request().method))) {
+    // Where one was dead others may be too (the upstream was restarted), so this time a new connection carries it.
     replayed_ = true;
     try_timer_.Cancel();
-    Pick();
+    Pick(upstream::ConnPool::Want::kFresh);
     return;
   }
   AttemptFailed(e);
@@ -489,6 +516,14 @@ void Exchange::OnTryTimer() {
     Pick();
     return;
   }
+  // As the route's timeout, it does not count while the request is still arriving.
+  MonoNanos timeout = match_.route->action.retry->per_try_timeout;
+  MonoNanos end = stream_->request_end_time();
+  MonoNanos left = std::max(end, attempt_start_) + timeout - services_.loop.Now();
+  if (end == 0 || left > 0) {
+    try_timer_.Arm(end == 0 ? timeout : left);
+    return;
+  }
   cluster_->counters().upstream_rq_per_try_timeout.Inc();
   if (client_ != nullptr) ++host_->stats().rq_timeout;
   EndAttempt();
@@ -500,8 +535,18 @@ void Exchange::OnRouteTimer() {
   MonoNanos timeout = match_.route->action.timeout;
   MonoNanos end = stream_->request_end_time();
   MonoNanos now = services_.loop.Now();
-  if (end == 0 || now < end + timeout) {
-    route_timer_.Arm(end == 0 ? timeout : end + timeout - now);
+  // What the upstream had to do is done: a slow reader is no fault of its.
+  if (response_started_ && (upstream_body_ == nullptr || upstream_body_->ended())) return;
+  if (end == 0) {
+    // An upload that has not moved for this long, since nobody takes it, is not slow at the sender's end.
+    const buffer::BodyPipe& body = *stream_->request_body();
+    uint64_t seen = std::exchange(upload_seen_, body.full() ? body.total() : 0);
+    if (!body.full() || body.total() != seen) {
+      route_timer_.Arm(timeout);
+      return;
+    }
+  } else if (now < end + timeout) {
+    route_timer_.Arm(end + timeout - now);
     return;
   }
   if (cluster_) cluster_->counters().upstream_rq_timeout.Inc();
@@ -513,9 +558,9 @@ void Exchange::OnRouteTimer() {
 void Exchange::CutOff(const Error& error) {
   try_timer_.Cancel();
   waiting_backoff_ = false;
-  bool started = response_started_;
-  EndAttempt();
-  if (!started) {
+  if (!response_started_) {
+    EndAttempt();
+    upstream_response_ = false;
     ReplyWith(error);
     return;
   }
@@ -530,7 +575,8 @@ void Exchange::CutOff(const Error& error) {
 void Exchange::OnLimitTimer() {
   const HttpManagerSpec& spec = manager_->spec();
   MonoNanos age = services_.loop.Now() - start_;
-  if (spec.request_timeout > 0 && age >= spec.request_timeout && stream_->request_end_time() == 0) {
+  if (spec.request_timeout > 0 && age >= spec.request_timeout && stream_->request_end_time() == 0 &&
+      !response_started_) {
     manager_->counters().downstream_rq_timeout.Inc();
     CutOff({ErrorCode::kRequestTimeout, Side::kDownstream, false, 0, "request_overall_timeout"});
     return;
@@ -542,6 +588,11 @@ void Exchange::OnLimitTimer() {
   }
   manager_->counters().downstream_rq_max_duration_reached.Inc();
   CutOff({ErrorCode::kRequestTimeout, Side::kLocal, false, 0, "max_duration_timeout"});
+}
+
+void Exchange::GiveUsage() {
+  if (std::exchange(holds_request_, false)) upstream::ClusterUsage::Give(cluster_->spec().usage->requests);
+  if (std::exchange(holds_retry_, false)) upstream::ClusterUsage::Give(cluster_->spec().usage->retries);
 }
 
 http::ClientStream* Exchange::AttemptOver() {
@@ -617,16 +668,17 @@ void Exchange::RunResponseFilters(buffer::BodyPipe* body) {
   while (next_filter_ > 0) {
     size_t i = --next_filter_;
     if (i >= filters_.size()) continue;  // refused before filters ran
+    resumed_ = false;
     Verdict v = filters_[i] != nullptr ? filters_[i]->OnResponseHead(*this) : factories[i]->OnResponseHead(*this);
-    if (v == Verdict::kPause) {
+    if (v == Verdict::kPause && !resumed_) {
       paused_ = true;
       return;
     }
-    if (v == Verdict::kDone) {
+    if (v == Verdict::kDone) {  // the reply takes the response's place, and the filters that are left see it
       EndAttempt();
       upstream_response_ = false;
-      SendLocalReply();
-      return;
+      local_.Clear();
+      upstream_body_ = body = MakeLocalReply();
     }
   }
   SendResponse(body);
@@ -656,13 +708,24 @@ void Exchange::SendResponse(buffer::BodyPipe* body) {
 
 void Exchange::ReplyWith(const Error& error) {
   const ErrorOutcome& o = OutcomeOf(error);
+  if (cluster_ && error.code != ErrorCode::kRequestTimeout && error.code != ErrorCode::kInternal) {
+    cluster_->counters().CountResponse(o.status);  // what the cluster's callers got
+  }
   Reply(o.status, o.body, o.details, o.flag);
   SendLocalReply();
 }
 
 void Exchange::SendLocalReply() {
+  buffer::BodyPipe* body = MakeLocalReply();
+  next_filter_ = static_cast<uint32_t>(manager_->spec().filters.size());
+  RunResponseFilters(body);
+}
+
+// From what Reply() recorded; null when it has no body.
+buffer::BodyPipe* Exchange::MakeLocalReply() {
   route_timer_.Cancel();
   try_timer_.Cancel();
+  paused_ = false;
   local_.status = reply_status_;
   response_ = &local_;
   buffer::BodyPipe* body = nullptr;
@@ -679,8 +742,7 @@ void Exchange::SendLocalReply() {
     routes_->table->ForEachResponseMutations(
         match_, [&](const std::vector<decide::HeaderMutation>& m) { Mutate(m, local_.headers); });
   }
-  next_filter_ = static_cast<uint32_t>(manager_->spec().filters.size());
-  RunResponseFilters(body);
+  return body;
 }
 
 // ---- Record
@@ -736,7 +798,7 @@ void Exchange::Record() {
   route_timer_.Cancel();
   try_timer_.Cancel();
   limit_timer_.Cancel();
-  waiting_backoff_ = false;
+  waiting_backoff_ = paused_ = false;
   MonoNanos now = services_.loop.Now();
   observe::HttpCounters& c = manager_->counters();
   c.downstream_rq_active.Dec();
@@ -757,9 +819,7 @@ void Exchange::Record() {
     for (const auto& log : manager_->spec().access_logs) services_.logs.Log(*log, fields);
   }
   EndAttempt();
-  if (holds_request_) upstream::ClusterUsage::Give(cluster_->spec().usage->requests);
-  if (holds_retry_) upstream::ClusterUsage::Give(cluster_->spec().usage->retries);
-  holds_request_ = holds_retry_ = false;
+  GiveUsage();
   stream_ = nullptr;
   services_.Recycle(this);
 }

@@ -78,17 +78,20 @@ class Exchange final : private http::ServerStreamEvents,
 
  private:
   friend class WorkerServices;
+  static constexpr uint32_t kMaxReroutes = 5;
+  static constexpr uint32_t kMaxRepicks = 3;  // after endpoints that went away while the exchange waited for them
 
   // Phases, in order; each continues with the next or leaves the exchange waiting.
   void PrepareRequest();
   void Route();
   void RunRequestFilters();
   void PrepareUpstream();
-  void Pick();
+  void Pick(upstream::ConnPool::Want want = upstream::ConnPool::Want::kAny);
   void SendRequest(http::ClientStream& stream);
   void RunResponseFilters(buffer::BodyPipe* body);
   void SendResponse(buffer::BodyPipe* body);
   void SendLocalReply();
+  buffer::BodyPipe* MakeLocalReply();
   void Record();
 
   // ServerStreamEvents.
@@ -113,6 +116,7 @@ class Exchange final : private http::ServerStreamEvents,
   bool Replayable();
   bool ScheduleRetry();
   void EndAttempt();
+  void GiveUsage();
   http::ClientStream* AttemptOver();  // only the numbers; returns the stream
   void ArmRouteTimer();
   void OnRouteTimer();
@@ -145,11 +149,12 @@ class Exchange final : private http::ServerStreamEvents,
   std::string_view details_, reply_body_, transport_failure_;
   char host_text_[64];
   size_t host_text_size_ = 0;
-  uint32_t next_filter_ = 0, attempts_ = 0;
+  uint64_t upload_seen_ = 0;  // bytes of the upload when the route timer last found it stuck
+  uint32_t next_filter_ = 0, attempts_ = 0, reroutes_ = 0, repicks_ = 0;
   int reply_status_ = 0, response_code_ = 0;
   Phase phase_ = Phase::kReadHead;
   bool response_started_ = false, waiting_backoff_ = false, holds_request_ = false, holds_retry_ = false,
-       paused_ = false, replayed_ = false, upstream_response_ = false;
+       paused_ = false, resumed_ = false, replayed_ = false, upstream_response_ = false;
 };
 
 }  // namespace weft::proxy

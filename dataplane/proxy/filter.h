@@ -11,9 +11,9 @@ class Exchange;
 // What a filter says to the engine after a hook.
 enum class Verdict : uint8_t {
   kContinue,
-  kPause,    // the filter calls Exchange::Resume() later
+  kPause,    // until the filter calls Exchange::Resume(), later or before the hook returns
   kDone,     // a local reply was recorded with Exchange::Reply(); the engine sends it after the hook returned
-  kReroute,  // back to the Route phase (bounded)
+  kReroute,  // back to the Route phase, at most 5 times; request hooks only
 };
 
 // One filter on one exchange. Request hooks run in the order of the configuration, response hooks in reverse.

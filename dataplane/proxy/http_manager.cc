@@ -37,11 +37,14 @@ void WorkerServices::Recycle(Exchange* exchange) {
 }
 
 void WorkerServices::RunAtTurnEnd() {
-  for (auto& e : finished_) {
+  std::vector<std::unique_ptr<Exchange>> finished;
+  finished.swap(finished_);
+  for (auto& e : finished) {
     e->Clear();
     if (free_.size() < kMaxFree) free_.push_back(std::move(e));
   }
-  finished_.clear();
+  finished.clear();
+  if (finished_.empty()) finished_.swap(finished);  // keeps the capacity
 }
 
 HttpManager::HttpManager(WorkerServices& services, std::shared_ptr<const HttpManagerSpec> spec, const RouteSlot* routes)
@@ -59,17 +62,17 @@ void HttpManager::OnBadRequest(net::Transport& transport, const Error& error, in
   if (status == 0) return;  // closed before a request was complete: nothing to answer or log
   counters_->downstream_rq_total.Inc();
   counters_->downstream_rq_http1_total.Inc();
-  counters_->downstream_cx_protocol_error.Inc();
+  const bool late = error.code == ErrorCode::kHeaderTimeout;
+  (late ? counters_->downstream_rq_header_timeout : counters_->downstream_cx_protocol_error).Inc();
   if (status == 431) counters_->downstream_rq_too_large.Inc();
-  if (status == 408) counters_->downstream_rq_header_timeout.Inc();
   counters_->CountResponse(status);
   if (spec_->access_logs.empty()) return;
   StreamFields f;
   f.start_wall_micros = WallMicros();
   f.response_code = status;
-  f.response_flags = Bit(ResponseFlag::kDownstreamProtocolError);
-  f.response_code_details = "http1.codec_error";
-  f.connection_termination_details = error.detail;
+  if (!late) f.response_flags = Bit(ResponseFlag::kDownstreamProtocolError);
+  f.response_code_details = late ? "request_header_timeout" : "http1.codec_error";
+  if (!late) f.connection_termination_details = error.detail;
   f.protocol = "HTTP/1.1";
   std::string peer = transport.peer_address().ToString(), local = transport.local_address().ToString();
   f.downstream_remote_address = peer;
