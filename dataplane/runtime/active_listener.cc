@@ -1,8 +1,5 @@
 #include "dataplane/runtime/active_listener.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "dataplane/net/tcp_transport.h"
@@ -22,7 +19,11 @@ ActiveListener::ActiveListener(Worker& worker, std::shared_ptr<const config::Lis
   options_.limits.max_bytes = http.max_request_head_bytes;
   options_.limits.max_headers = http.max_request_headers;
   options_.idle_timeout = http.idle_timeout;
+  // The request's timeout counts from its first byte, so it bounds the head too.
   options_.head_timeout = http.request_headers_timeout;
+  if (http.request_timeout > 0 && (options_.head_timeout == 0 || http.request_timeout < options_.head_timeout)) {
+    options_.head_timeout = http.request_timeout;
+  }
   options_.stream_idle_timeout = http.stream_idle_timeout;
   options_.delayed_close_timeout = http.delayed_close_timeout;
   options_.max_requests = http.max_requests_per_connection;
@@ -33,13 +34,14 @@ ActiveListener::ActiveListener(Worker& worker, std::shared_ptr<const config::Lis
 }
 
 ActiveListener::~ActiveListener() {
+  retired_ = false;  // the worker knows
   sockets_.clear();
   while (auto* c = connections_.front()) c->Close();
 }
 
 std::vector<int> ActiveListener::TakeSockets() {
   std::vector<int> fds;
-  for (auto& s : sockets_) fds.push_back(fcntl(s->fd(), F_DUPFD_CLOEXEC, 0));
+  for (auto& s : sockets_) fds.push_back(s->Release());
   sockets_.clear();
   return fds;
 }
@@ -53,8 +55,9 @@ void ActiveListener::OnAccept(int fd, const net::Address& peer) {
   h.downstream_cx_http1_total.Inc();
   h.downstream_cx_http1_active.Inc();
   worker_.OnConnectionAccepted();
-  // The local address is the listener's unless that is a wildcard.
-  net::Address local = spec_->address.is_wildcard() || spec_->address.port() == 0 ? net::Address() : spec_->address;
+  // The local address is the listener's, unless that is one of several or a wildcard.
+  bool known = !spec_->address.is_wildcard() && spec_->address.port() != 0 && spec_->additional_addresses.empty();
+  net::Address local = known ? spec_->address : net::Address();
   auto transport = std::make_unique<net::TcpTransport>(worker_.loop(), fd, peer, local);
   auto* c = new http::h1::ServerConnection(worker_.server_context(), options_, std::move(transport),
                                            manager_.get(), this);
@@ -80,14 +83,23 @@ void ActiveListener::OnClosed(http::h1::ServerConnection& c) {
   if (retired_ && connections_.empty()) worker_.OnListenerRetired(this);
 }
 
-void ActiveListener::Retire() {
+void ActiveListener::Retire(IdleConnections idle) {
+  // Who is in the queue has been told that it is connected.
+  if (idle == IdleConnections::kCloseSoon) {
+    for (auto& s : sockets_) s->AcceptPending();
+  }
   sockets_.clear();
   retired_ = true;
   drain_timer_.Arm(spec_->http->drain_timeout);
-  connections_.ForEach([](http::h1::ServerConnection& c) { c.Drain(); });
+  connections_.ForEach([idle](http::h1::ServerConnection& c) {
+    if (idle == IdleConnections::kCloseNow) {
+      c.Drain();
+    } else {
+      c.SetCloseAfter();
+    }
+  });
 }
 
-// The drain time is over: what is idle now is closed; requests under way still finish.
 void ActiveListener::CutOff() {
   connections_.ForEach([](http::h1::ServerConnection& c) { c.Drain(); });
 }

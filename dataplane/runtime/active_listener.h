@@ -14,6 +14,10 @@ namespace weft::runtime {
 
 class Worker;
 
+// What becomes of the idle connections of a listener that retires. kCloseSoon: they may carry one more request within
+// the drain time, since it may be on its way.
+enum class IdleConnections : uint8_t { kCloseSoon, kCloseNow };
+
 // One version of one listener on one worker: its sockets, its connection manager and its connections. A new version
 // takes the sockets over; the old one retires with the connections that it has, which finish and close.
 // Owner: Worker. Thread: the worker's.
@@ -23,16 +27,17 @@ class ActiveListener final : private net::Listener::Handler, private http::h1::S
   ~ActiveListener();
 
   const config::ListenerSpec& spec() const { return *spec_; }
-  // Duplicates of the listening descriptors, for the version that follows.
+  // The listening descriptors, for the version that follows.
   std::vector<int> TakeSockets();
   // Stops accepting and drains; tells the worker when the last connection is gone.
-  void Retire();
+  void Retire(IdleConnections idle);
+  // The drain time is over: what is idle is closed; requests under way still finish.
+  void CutOff();
   bool empty() { return connections_.empty(); }
 
  private:
   void OnAccept(int fd, const net::Address& peer) override;
   void OnClosed(http::h1::ServerConnection& connection) override;
-  void CutOff();
 
   Worker& worker_;
   const std::shared_ptr<const config::ListenerSpec> spec_;

@@ -30,6 +30,7 @@ void Worker::Run() {
   pthread_setname_np(pthread_self(), name.c_str());
   loop_.Run();
   // Tear down here, on the thread that all of it belongs to.
+  stopped_ = true;
   listeners_.clear();
   retired_.clear();
   loop_.RunOnce();
@@ -52,7 +53,7 @@ proxy::RouteSlot* Worker::Routes(const std::string& name) {
 void Worker::Apply(std::shared_ptr<const config::Update> update, std::vector<ListenerPut> listeners,
                    std::function<void()> done) {
   loop_.Post([this, update = std::move(update), listeners = std::move(listeners), done = std::move(done)]() mutable {
-    ApplyOnThread(*update, listeners);
+    if (!stopped_) ApplyOnThread(*update, listeners);
     if (done) done();
   });
 }
@@ -65,9 +66,8 @@ void Worker::ApplyOnThread(const config::Update& update, std::vector<ListenerPut
   for (const std::string& name : update.removed_listeners) {
     auto it = listeners_.find(name);
     if (it == listeners_.end()) continue;
-    retired_.push_back(std::move(it->second));
+    Retire(std::move(it->second), IdleConnections::kCloseSoon);
     listeners_.erase(it);
-    retired_.back()->Retire();
   }
   for (const std::string& name : update.removed_routes) Routes(name)->Set(nullptr);
   for (const std::string& name : update.removed_clusters) clusters_->Remove(name);
@@ -85,22 +85,30 @@ void Worker::CollectHosts(std::vector<upstream::HostStatus>* out) {
 
 void Worker::PutListener(ListenerPut& put) {
   std::vector<int> fds = std::move(put.fds);
-  auto it = listeners_.find(put.spec->name);
-  std::unique_ptr<ActiveListener> old;
-  if (it != listeners_.end()) {
-    old = std::move(it->second);
-    if (std::all_of(fds.begin(), fds.end(), [](int fd) { return fd < 0; })) fds = old->TakeSockets();
+  std::vector<std::unique_ptr<ActiveListener>> old;
+  for (const std::string& name : {put.spec->name, put.take_from}) {
+    auto it = listeners_.find(name);
+    if (it == listeners_.end()) continue;
+    bool source = name == (put.take_from.empty() ? put.spec->name : put.take_from);
+    if (source && !fds.empty() && std::all_of(fds.begin(), fds.end(), [](int fd) { return fd < 0; })) {
+      fds = it->second->TakeSockets();
+    }
+    old.push_back(std::move(it->second));
+    listeners_.erase(it);
   }
   listeners_[put.spec->name] = std::make_unique<ActiveListener>(*this, put.spec, std::move(fds));
-  if (old != nullptr) {
-    retired_.push_back(std::move(old));
-    retired_.back()->Retire();
-  }
+  for (auto& l : old) Retire(std::move(l), IdleConnections::kCloseSoon);
+}
+
+void Worker::Retire(std::unique_ptr<ActiveListener> listener, IdleConnections idle) {
+  ActiveListener* l = listener.get();
+  retired_.push_back(std::move(listener));
+  l->Retire(idle);
 }
 
 void Worker::OnListenerRetired(ActiveListener* listener) {
   auto it = std::find_if(retired_.begin(), retired_.end(), [&](auto& l) { return l.get() == listener; });
-  if (it == retired_.end()) return;  // being torn down, or removed by the caller's sweep
+  if (it == retired_.end()) return;  // removed by the caller's sweep
   loop_.DeferDelete(std::move(*it));
   retired_.erase(it);
 }
@@ -115,12 +123,18 @@ void Worker::Drain(std::function<void()> drained) {
     std::vector<std::unique_ptr<ActiveListener>> all;
     for (auto& [name, l] : listeners_) all.push_back(std::move(l));
     listeners_.clear();
-    drained_ = std::move(drained);
-    for (auto& l : all) {
-      retired_.push_back(std::move(l));
-      retired_.back()->Retire();
+    for (auto& l : all) Retire(std::move(l), IdleConnections::kCloseNow);
+    // Listeners that were retired before may give their idle connections a while; now they don't.
+    for (size_t i = 0; i < retired_.size();) {
+      ActiveListener* l = retired_[i].get();
+      l->CutOff();
+      if (i < retired_.size() && retired_[i].get() == l) ++i;  // else it was empty and is gone
     }
-    if (connections_ == 0 && drained_) std::exchange(drained_, nullptr)();
+    if (connections_ == 0) {
+      drained();
+    } else {
+      drained_ = std::move(drained);
+    }
   });
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -20,11 +21,13 @@
 namespace weft::runtime {
 
 class ActiveListener;
+enum class IdleConnections : uint8_t;
 
 // A listener together with this worker's sockets for it; -1 where the socket that it has is kept.
 struct ListenerPut {
   std::shared_ptr<const config::ListenerSpec> spec;
-  std::vector<int> fds;  // one an address
+  std::vector<int> fds;   // one an address; empty: no socket
+  std::string take_from;  // the listener whose sockets are kept, when it has another name
 };
 
 // One thread of traffic: a loop, its sockets, its pools, its counters. Shares nothing with other workers but immutable
@@ -65,8 +68,10 @@ class Worker {
   void Run();
   void ApplyOnThread(const config::Update& update, std::vector<ListenerPut>& listeners);
   void PutListener(ListenerPut& put);
+  void Retire(std::unique_ptr<ActiveListener> listener, IdleConnections idle);
 
   const int index_;
+  bool stopped_ = false;  // what is posted after that finds nothing to work on
   event::Loop loop_;
   buffer::Slab slab_;
   observe::Shard& shard_;

@@ -41,11 +41,21 @@ class WorkerPool {
   struct Bound {
     std::vector<net::Address> asked, bound;
   };
-  bool Open(const config::ListenerSpec& spec, std::vector<std::vector<int>>* fds, std::string* error);
+  // What one update does to sockets, while it is worked out.
+  struct Change {
+    StringMap<Bound> removed;             // listeners that go, by name
+    std::vector<net::Address> released;   // addresses that no listener has any more once the workers have swapped
+  };
+  bool Open(const config::ListenerSpec& spec, Change* change, std::string* take_from,
+            std::vector<std::vector<int>>* fds, std::string* error);
+  bool OpenAddress(const config::ListenerSpec& spec, size_t a, const Change& change, net::Address* address,
+                   std::vector<std::vector<int>>* fds, std::string* error);
 
   event::Loop& main_;
   std::vector<std::unique_ptr<Worker>> workers_;
   StringMap<Bound> listeners_;
+  std::vector<net::Address> closing_;  // of earlier updates: workers may still have them open
+  bool drained_ = false;               // no listener comes any more
 };
 
 }  // namespace weft::runtime
