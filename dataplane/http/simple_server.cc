@@ -61,12 +61,11 @@ class SimpleServer::Impl final : public ServerHandler,
                                  public net::Listener::Handler {
  public:
   Impl(event::Loop& l, SimpleServer::Handler h) : loop(l), context(l, slab), handler(std::move(h)) {}
-  ~Impl() {
+  // Ends everything; what may be on the stack is freed by the loop, and this after it.
+  void Shutdown() {
     listener.reset();
-    while (auto* c = connections.front()) {
-      c->Close();
-    }
-    loop.RunOnce();  // frees what was deferred while this object's slab is there
+    handler = nullptr;
+    while (auto* c = connections.front()) c->Close();
   }
 
   class Call final : public ServerStreamEvents, public buffer::BodyPipe::Consumer {
@@ -83,6 +82,7 @@ class SimpleServer::Impl final : public ServerHandler,
       }
     }
     void OnPipeReady() override {
+      if (stream_ == nullptr || answered_) return;
       buffer::BodyPipe& body = *stream_->request_body();
       body.Pull(received_);
       if (received_.size() > kMaxBodyBytes) {
@@ -102,7 +102,8 @@ class SimpleServer::Impl final : public ServerHandler,
       q.host = r.authority;
       q.body = received_.ToString();
       std::weak_ptr<Call*> alive = alive_;
-      impl_.handler(q, [alive](SimpleResponse response) {
+      SimpleServer::Handler handler = impl_.handler;  // which may destroy the server
+      handler(q, [alive](SimpleResponse response) {
         if (auto call = alive.lock()) (*call)->Respond(std::move(response));
       });
     }
@@ -171,7 +172,12 @@ class SimpleServer::Impl final : public ServerHandler,
 
 SimpleServer::SimpleServer(event::Loop& loop, Handler handler)
     : impl_(std::make_unique<Impl>(loop, std::move(handler))) {}
-SimpleServer::~SimpleServer() = default;
+
+SimpleServer::~SimpleServer() {
+  impl_->Shutdown();
+  event::Loop& loop = impl_->loop;
+  loop.DeferDelete(std::move(impl_));
+}
 
 bool SimpleServer::Listen(const net::Address& address, std::string* error) {
   net::ListenOptions o;
