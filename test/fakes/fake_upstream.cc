@@ -79,7 +79,8 @@ void FakeUpstream::Serve(int fd) {
       }
     } else if (!HeaderOf(in, "transfer-encoding").empty()) {
       size_t last;
-      while (((last = in.find("\r\n0\r\n", end - 2)) == std::string::npos || in.find("\r\n\r\n", last) == std::string::npos) &&
+      while (((last = in.find("\r\n0\r\n", end - 2)) == std::string::npos ||
+              in.find("\r\n\r\n", last) == std::string::npos) &&
              (open = fill())) {
       }
       if (open) end = in.find("\r\n\r\n", last) + 4;

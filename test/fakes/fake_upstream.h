@@ -11,15 +11,16 @@
 
 namespace weft::fakes {
 
-// An origin on a free loopback port, a thread a connection. It reads one request at a time (head and body) and sends
-// exactly the bytes that the script returns, so a test can be as hostile as it likes.
+// An origin on a free loopback port, a thread a connection. It reads one request at a time (head
+// and body) and sends exactly the bytes that the script returns, so a test can be as hostile as it
+// likes.
 class FakeUpstream {
  public:
   struct Action {
-    std::string bytes;           // sent as they are
-    bool close_after = false;    // close behind them
-    bool reset = false;          // RST instead of an orderly end
-    int delay_ms = 0;            // before sending
+    std::string bytes;         // sent as they are
+    bool close_after = false;  // close behind them
+    bool reset = false;        // RST instead of an orderly end
+    int delay_ms = 0;          // before sending
   };
   // `request` is the whole request text; `n` counts requests on this connection from 0.
   using Script = std::function<Action(const std::string& request, int n)>;

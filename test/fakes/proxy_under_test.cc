@@ -7,6 +7,21 @@
 #include "dataplane/decide/weighted_pick.h"
 
 namespace weft::fakes {
+namespace {
+
+std::shared_ptr<const upstream::EndpointSet> EndpointSetOf(
+    const std::vector<net::Address>& endpoints) {
+  auto set = std::make_shared<upstream::EndpointSet>();
+  std::vector<uint32_t> weights;
+  for (const auto& a : endpoints) {
+    set->endpoints.emplace_back().address = a;
+    weights.push_back(1);
+  }
+  set->pick = std::make_shared<decide::PickTable>(decide::PickTable::Build(weights));
+  return set;
+}
+
+}  // namespace
 
 ProxyUnderTest::ProxyUnderTest(int workers) {
   pool_ = std::make_unique<runtime::WorkerPool>(main_, registry_, logs_, workers);
@@ -18,7 +33,8 @@ ProxyUnderTest::~ProxyUnderTest() {
   pool_.reset();
 }
 
-void ProxyUnderTest::Apply(std::shared_ptr<const config::Update> update, runtime::ApplyResult* result) {
+void ProxyUnderTest::Apply(std::shared_ptr<const config::Update> update,
+                           runtime::ApplyResult* result) {
   bool done = false;
   pool_->Apply(std::move(update), [&](runtime::ApplyResult r) {
     if (result != nullptr) *result = std::move(r);
@@ -43,19 +59,20 @@ void ProxyUnderTest::Cluster(const std::string& name, const std::vector<net::Add
   auto spec = std::make_shared<upstream::ClusterSpec>();
   spec->name = name;
   if (change) change(*spec);
-  auto set = std::make_shared<upstream::EndpointSet>();
-  std::vector<uint32_t> weights;
-  for (const auto& a : endpoints) {
-    set->endpoints.emplace_back().address = a;
-    weights.push_back(1);
-  }
-  set->pick = std::make_shared<decide::PickTable>(decide::PickTable::Build(weights));
   auto update = std::make_shared<config::Update>();
-  update->clusters.push_back({spec, set});
+  update->clusters.push_back({spec, EndpointSetOf(endpoints)});
   Apply(update);
 }
 
-void ProxyUnderTest::Listen(const std::string& routes_yaml, const std::function<void(proxy::HttpManagerSpec&)>& change) {
+void ProxyUnderTest::Endpoints(const std::string& name,
+                               const std::vector<net::Address>& endpoints) {
+  auto update = std::make_shared<config::Update>();
+  update->endpoints.push_back({name, EndpointSetOf(endpoints)});
+  Apply(update);
+}
+
+void ProxyUnderTest::Listen(const std::string& routes_yaml,
+                            const std::function<void(proxy::HttpManagerSpec&)>& change) {
   auto http = std::make_shared<proxy::HttpManagerSpec>();
   http->stat_prefix = "test";
   http->rds_name = "routes";
@@ -77,7 +94,8 @@ void ProxyUnderTest::Routes(const std::string& routes_yaml) {
 }
 
 std::string ProxyUnderTest::AllTo(const std::string& cluster, const std::string& extra) {
-  return "name: routes\nvirtual_hosts:\n- name: all\n  domains: ['*']\n  routes:\n  - match: {prefix: /}\n    route: {cluster: " +
+  return "name: routes\nvirtual_hosts:\n- name: all\n  domains: ['*']\n  routes:\n  - match: "
+         "{prefix: /}\n    route: {cluster: " +
          cluster + (extra.empty() ? "" : ", " + extra) + "}\n";
 }
 

@@ -12,17 +12,21 @@
 
 namespace weft::fakes {
 
-// The real workers in this process, configured by specs directly: what lies between a fake downstream and a fake
-// upstream. One listener on a free port of 127.0.0.1, route configuration as YAML.
+// The real workers in this process, configured by specs directly: what lies between a fake
+// downstream and a fake upstream. One listener on a free port of 127.0.0.1, route configuration as
+// YAML.
 class ProxyUnderTest {
  public:
   explicit ProxyUnderTest(int workers = 1);
   ~ProxyUnderTest();
 
-  // Blocks until every worker has it. Clusters by name and address; `routes_yaml` is a RouteConfiguration.
+  // Blocks until every worker has it. Clusters by name and address; `routes_yaml` is a
+  // RouteConfiguration.
   void Cluster(const std::string& name, const std::vector<net::Address>& endpoints,
                const std::function<void(upstream::ClusterSpec&)>& change = {});
-  void Listen(const std::string& routes_yaml, const std::function<void(proxy::HttpManagerSpec&)>& change = {});
+  void Endpoints(const std::string& name, const std::vector<net::Address>& endpoints);
+  void Listen(const std::string& routes_yaml,
+              const std::function<void(proxy::HttpManagerSpec&)>& change = {});
   void Routes(const std::string& routes_yaml);
   // "all to cluster c".
   static std::string AllTo(const std::string& cluster, const std::string& extra_route_fields = "");

@@ -61,7 +61,8 @@ std::string RawClient::ReadResponse(bool to_head) {
     while (in_.size() < end && Fill()) {
     }
   } else if (HeaderOf(in_, "transfer-encoding") == "chunked") {
-    while (in_.find("0\r\n", end) == std::string::npos || in_.find("\r\n\r\n", end) == std::string::npos) {
+    while (in_.find("0\r\n", end) == std::string::npos ||
+           in_.find("\r\n\r\n", end) == std::string::npos) {
       if (!Fill()) break;
     }
     size_t last = in_.find("\r\n0\r\n", end - 2);

@@ -7,7 +7,8 @@
 
 namespace weft::fakes {
 
-// A blocking TCP client for tests: sends exactly the bytes that it is given. Every wait is bounded (5 s).
+// A blocking TCP client for tests: sends exactly the bytes that it is given. Every wait is bounded
+// (5 s).
 class RawClient {
  public:
   explicit RawClient(const net::Address& to);
@@ -18,10 +19,11 @@ class RawClient {
   bool connected() const { return fd_ >= 0; }
   // False when the peer does not take it.
   bool Send(std::string_view bytes);
-  // Reads until the received text ends with or contains `marker`, the peer closes, or time is up; returns what is there
-  // so far without consuming it.
+  // Reads until the received text ends with or contains `marker`, the peer closes, or time is up;
+  // returns what is there so far without consuming it.
   const std::string& ReadUntil(std::string_view marker);
-  // Reads one whole response (Content-Length, chunked, or to the end) and consumes it. `to_head`: has no body.
+  // Reads one whole response (Content-Length, chunked, or to the end) and consumes it. `to_head`:
+  // has no body.
   std::string ReadResponse(bool to_head = false);
   // Reads to the end of the stream.
   std::string ReadAll();
