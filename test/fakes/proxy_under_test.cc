@@ -48,7 +48,7 @@ std::shared_ptr<const decide::RouteTable> ProxyUnderTest::Compile(const std::str
   auto docs = api::ParseDocuments(yaml, "routes.yaml", &errors);
   envoy::config::route::v3::RouteConfiguration config;
   if (docs.size() == 1) docs[0].ReadInto(&config, {}, &errors);
-  auto table = decide::RouteTable::Compile(config, &errors);
+  auto table = decide::RouteTable::Compile(config, &errors, route_options_);
   for (const auto& e : errors) fprintf(stderr, "%s\n", e.ToString().c_str());
   if (table == nullptr) abort();
   return table;

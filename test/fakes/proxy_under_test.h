@@ -31,6 +31,9 @@ class ProxyUnderTest {
   // "all to cluster c".
   static std::string AllTo(const std::string& cluster, const std::string& extra_route_fields = "");
 
+  // For route configurations that configure filters.
+  decide::CompileOptions& route_options() { return route_options_; }
+
   net::Address address() const;
   observe::Registry& registry() { return registry_; }
   // Sum over workers; -1 when the series does not exist.
@@ -41,6 +44,7 @@ class ProxyUnderTest {
 
  private:
   std::shared_ptr<const decide::RouteTable> Compile(const std::string& yaml);
+  decide::CompileOptions route_options_;
   observe::Registry registry_;
   observe::AccessLogs logs_;
   event::Loop main_;
