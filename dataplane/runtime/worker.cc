@@ -75,6 +75,7 @@ void Worker::ApplyOnThread(const config::Update& update, std::vector<ListenerPut
 }
 
 void Worker::CollectHosts(std::vector<upstream::HostStatus>* out) {
+  if (stopped_) return;
   clusters_->ForEachLive([&](upstream::Cluster& c) {
     for (const auto& h : c.hosts()) {
       out->push_back({c.spec().name, h->address_text(), h->stats(), h->pool().connection_count(), h->pool().dialed(),
@@ -120,6 +121,7 @@ void Worker::OnConnectionGone() {
 
 void Worker::Drain(std::function<void()> drained) {
   loop_.Post([this, drained = std::move(drained)]() mutable {
+    if (stopped_) return drained();
     std::vector<std::unique_ptr<ActiveListener>> all;
     for (auto& [name, l] : listeners_) all.push_back(std::move(l));
     listeners_.clear();

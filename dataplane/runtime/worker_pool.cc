@@ -46,6 +46,7 @@ bool WorkerPool::OpenAddress(const config::ListenerSpec& spec, size_t a, const C
   bool leaving = ours(closing_) || ours(change.released);
   for (const auto& [name, b] : change.removed) leaving |= ours(b.bound);
   if (auto old = listeners_.find(spec.name); old != listeners_.end()) leaving |= ours(old->second.bound);
+  if (leaving && address->is_unix()) unlink(address->Ip().c_str());  // a new file beside the one that is closing
   // SO_REUSEPORT would share the address with another process of the same user without a word: probe for it first.
   if (address->port() != 0 && !address->is_unix() && !leaving) {
     net::ListenOptions probe = options;

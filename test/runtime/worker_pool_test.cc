@@ -264,6 +264,20 @@ TEST_F(WorkerPoolTest, AnAddressThatIsStillBeingClosedCanBeHadAgain) {
   EXPECT_EQ(Server(at), "z");
 }
 
+TEST_F(WorkerPoolTest, AUnixSocketThatIsStillBeingClosedCanBeHadAgain) {
+  std::string path = "/tmp/weft_pool_test2." + std::to_string(getpid());
+  net::Address at = *net::Address::FromPath(path);
+  ASSERT_TRUE(Put({Spec("a", at)}).refused_listeners.empty());
+  auto removal = std::make_shared<config::Update>();
+  removal->removed_listeners.push_back("a");
+  proxy_.pool().Apply(removal, {});
+  ApplyResult r = Put({Spec("z", at, Named("z"))});
+  EXPECT_TRUE(r.refused_listeners.empty()) << r.refused_listeners[0].second;
+  EXPECT_EQ(Server(at), "z");
+  Put({}, {"z"});
+  unlink(path.c_str());
+}
+
 TEST_F(WorkerPoolTest, AChangedAddressMovesTheListener) {
   net::Address one = FreePort(), two = FreePort();
   Put({Spec("a", one)});
