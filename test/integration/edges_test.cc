@@ -166,6 +166,23 @@ TEST_F(Edges, AClientThatLeavesBeforeItIsToldToContinue) {
   EXPECT_EQ(StatusOf(c.ReadResponse()), 200) << "the only connection is lost";
 }
 
+TEST_F(Edges, AClientThatEndsItsSideIsGone) {
+  // As with Envoy and nginx: the end of the stream within an exchange is a client that left, and
+  // what it asked for is not worth an upstream's time. (An answer that needs no upstream has left
+  // before the end is read.)
+  FakeUpstream up([](const std::string&, int) {
+    return FakeUpstream::Action{FakeUpstream::Ok("x"), false, false, 200};
+  });
+  Route(up.address());
+  RawClient c(proxy_->address());
+  c.Send(kGet);
+  ASSERT_TRUE(proxy_->WaitStat("cluster.c.upstream_rq_active", 1));
+  c.ShutdownWrite();
+  EXPECT_EQ(c.ReadAll(), "");
+  ExpectNothingUnderWay();
+  EXPECT_EQ(proxy_->Stat("cluster.c.upstream_rq_tx_reset"), 1);
+}
+
 TEST_F(Edges, LocalRepliesToHeadAndWithoutABodyKeepTheConnection) {
   FakeUpstream up(
       [](const std::string&, int) { return FakeUpstream::Action{FakeUpstream::Ok("x")}; });

@@ -395,6 +395,27 @@ TEST_F(ConnPoolTest, ACloseByTheUpstreamBetweenRequestsIsNoLoss) {
   EXPECT_EQ(counters_->upstream_cx_destroy_with_active_rq.value(), 0u);
 }
 
+TEST_F(ConnPoolTest, AConnectionMayDieWhileItIsLent) {
+  // Reset while idle, and used before the loop has seen it: the write fails inside Acquire.
+  Make();
+  auto a = Ask();
+  ASSERT_TRUE(Until([&] { return a->ready == 1 && origin_.fds.size() == 1; }));
+  origin_.Answer(0);
+  ASSERT_TRUE(Until([&] { return a->status == 200; }));
+  a->Release();
+  linger l = {1, 0};
+  setsockopt(origin_.fds[0], SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+  origin_.Hang(0);
+  auto b = Ask();
+  EXPECT_EQ(b->ready, 1);
+  EXPECT_EQ(b->reset, 1);
+  EXPECT_EQ(pool_->connection_count(), 0u);
+  EXPECT_EQ(counters_->upstream_cx_destroy_with_active_rq.value(), 1u);
+  auto c = Ask();
+  ASSERT_TRUE(Until([&] { return c->ready == 1; }));
+  c->Release();
+}
+
 TEST_F(ConnPoolTest, AConnectionThatIsUsedUpIsNoLoss) {
   spec_->max_requests_per_connection = 1;
   Make();
