@@ -17,7 +17,9 @@ namespace {
 
 using Writer = rapidjson::PrettyWriter<rapidjson::StringBuffer>;
 
-void Text(Writer& w, std::string_view s) { w.String(s.data(), static_cast<rapidjson::SizeType>(s.size())); }
+void Text(Writer& w, std::string_view s) {
+  w.String(s.data(), static_cast<rapidjson::SizeType>(s.size()));
+}
 void Field(Writer& w, const char* key, std::string_view value) {
   w.Key(key);
   Text(w, value);
@@ -117,7 +119,8 @@ const char* ServerStateName(ServerState state) {
 const Admin::Endpoint Admin::kEndpoints[] = {
     {"/", "this page", false, &Admin::Home},
     {"/clusters", "upstream clusters and their endpoints (?format=json)", false, &Admin::Clusters},
-    {"/config_dump", "the configuration in effect (?resource=, ?name=, ?include_eds)", false, &Admin::ConfigDump},
+    {"/config_dump", "the configuration in effect (?resource=, ?name=, ?include_eds)", false,
+     &Admin::ConfigDump},
     {"/drain_listeners", "stop accepting, finish what is under way", true, &Admin::Drain},
     {"/help", "this list as text", false, &Admin::Help},
     {"/listeners", "listeners and their addresses (?format=json)", false, &Admin::Listeners},
@@ -127,7 +130,8 @@ const Admin::Endpoint Admin::kEndpoints[] = {
     {"/ready", "200 LIVE when traffic may come, else 503 and the state", false, &Admin::Ready},
     {"/reopen_logs", "open the access logs again, after a rotation", true, &Admin::ReopenLogs},
     {"/server_info", "version, state, node, flags", false, &Admin::ServerInfo},
-    {"/stats", "all statistics (?filter=REGEX, ?usedonly, ?format=json|prometheus)", false, &Admin::Stats},
+    {"/stats", "all statistics (?filter=REGEX, ?usedonly, ?format=json|prometheus)", false,
+     &Admin::Stats},
     {"/stats/prometheus", "all statistics for Prometheus", false, &Admin::Prometheus},
 };
 
@@ -155,15 +159,21 @@ void Admin::Home(const Request&, const Respond& respond) {
   http::SimpleResponse r;
   r.content_type = "text/html; charset=utf-8";
   r.body =
-      "<!doctype html><meta charset=utf-8><title>weft-proxy admin</title><style>body{font:15px/1.5 system-ui,sans-serif;"
-      "margin:2rem auto;max-width:52rem;color:#1d2733}h1{font-size:1.3rem}table{border-collapse:collapse;width:100%}"
-      "td{padding:.35rem .6rem;border-bottom:1px solid #e2e7ec}a{color:#0b5fa5;text-decoration:none}"
+      "<!doctype html><meta charset=utf-8><title>weft-proxy admin</title><style>body{font:15px/1.5 "
+      "system-ui,sans-serif;"
+      "margin:2rem "
+      "auto;max-width:52rem;color:#1d2733}h1{font-size:1.3rem}table{border-collapse:collapse;width:"
+      "100%}"
+      "td{padding:.35rem .6rem;border-bottom:1px solid "
+      "#e2e7ec}a{color:#0b5fa5;text-decoration:none}"
       "button{font:inherit;color:#8a1f11;background:none;border:0;padding:0;cursor:pointer}"
       ".s{color:#5b6875}</style><h1>weft-proxy <span class=s>";
-  StrAppend(&r.body, Escape(hooks_.version), " &middot; ", ServerStateName(hooks_.state()), "</span></h1><table>");
+  StrAppend(&r.body, Escape(hooks_.version), " &middot; ", ServerStateName(hooks_.state()),
+            "</span></h1><table>");
   for (const Endpoint& e : kEndpoints) {
     if (e.post) {
-      StrAppend(&r.body, "<tr><td><form method=post action='", e.path, "'><button>", e.path, "</button></form>");
+      StrAppend(&r.body, "<tr><td><form method=post action='", e.path, "'><button>", e.path,
+                "</button></form>");
     } else {
       StrAppend(&r.body, "<tr><td><a href='", e.path, "'>", e.path, "</a>");
     }
@@ -176,7 +186,8 @@ void Admin::Home(const Request&, const Respond& respond) {
 void Admin::Help(const Request&, const Respond& respond) {
   http::SimpleResponse r;
   r.body = "admin endpoints:\n";
-  for (const Endpoint& e : kEndpoints) StrAppend(&r.body, "  ", e.path, e.post ? " (POST)" : "", ": ", e.help, "\n");
+  for (const Endpoint& e : kEndpoints)
+    StrAppend(&r.body, "  ", e.path, e.post ? " (POST)" : "", ": ", e.help, "\n");
   respond(std::move(r));
 }
 
@@ -248,7 +259,8 @@ void Admin::Clusters(const Request& request, const Respond& respond) {
     std::map<std::pair<std::string, std::string>, upstream::HostStatus> used;
     for (auto& h : hosts) used[{h.cluster, h.address}] = h;
     std::vector<ClusterView> clusters = hooks_.clusters();
-    std::sort(clusters.begin(), clusters.end(), [](auto& a, auto& b) { return a.spec->name < b.spec->name; });
+    std::sort(clusters.begin(), clusters.end(),
+              [](auto& a, auto& b) { return a.spec->name < b.spec->name; });
     rapidjson::StringBuffer buffer;
     Writer w(buffer);
     w.SetIndent(' ', 1);
@@ -267,20 +279,21 @@ void Admin::Clusters(const Request& request, const Respond& respond) {
       w.Key("host_statuses");
       w.StartArray();
       std::string p = s.name + "::";
-      StrAppend(&text, p, "observability_name::", s.stat_name(), "\n", p, "default_priority::max_connections::",
-                s.breakers.max_connections, "\n", p, "default_priority::max_pending_requests::",
-                s.breakers.max_pending_requests, "\n", p, "default_priority::max_requests::", s.breakers.max_requests, "\n",
-                p, "default_priority::max_retries::", s.breakers.max_retries, "\n", p, "added_via_api::",
-                c.added_via_api ? "true" : "false", "\n");
+      StrAppend(&text, p, "observability_name::", s.stat_name(), "\n", p,
+                "default_priority::max_connections::", s.breakers.max_connections, "\n", p,
+                "default_priority::max_pending_requests::", s.breakers.max_pending_requests, "\n",
+                p, "default_priority::max_requests::", s.breakers.max_requests, "\n", p,
+                "default_priority::max_retries::", s.breakers.max_retries, "\n", p,
+                "added_via_api::", c.added_via_api ? "true" : "false", "\n");
       if (c.endpoints != nullptr) {
         for (const upstream::EndpointSpec& e : c.endpoints->endpoints) {
           std::string address = e.address.ToString();
           upstream::HostStatus h;
           if (auto it = used.find({s.name, address}); it != used.end()) h = it->second;
           const std::pair<const char*, uint64_t> counters[] = {
-              {"cx_connect_fail", h.cx_connect_fail},     {"cx_total", h.cx_total},
-              {"rq_error", h.requests.rq_error},          {"rq_success", h.requests.rq_success},
-              {"rq_timeout", h.requests.rq_timeout},      {"rq_total", h.requests.rq_total}};
+              {"cx_connect_fail", h.cx_connect_fail}, {"cx_total", h.cx_total},
+              {"rq_error", h.requests.rq_error},      {"rq_success", h.requests.rq_success},
+              {"rq_timeout", h.requests.rq_timeout},  {"rq_total", h.requests.rq_total}};
           const std::pair<const char*, uint64_t> gauges[] = {{"cx_active", h.cx_active},
                                                              {"rq_active", h.requests.rq_active}};
           w.StartObject();
@@ -314,9 +327,11 @@ void Admin::Clusters(const Request& request, const Respond& respond) {
           if (!e.sub_zone.empty()) Field(w, "sub_zone", e.sub_zone);
           w.EndObject();
           w.EndObject();
-          StrAppend(&text, hp, "hostname::", e.hostname, "\n", hp, "health_flags::", e.usable() ? "healthy" : "/failed_eds_health",
-                    "\n", hp, "weight::", e.weight, "\n", hp, "region::", e.region, "\n", hp, "zone::", e.zone, "\n", hp,
-                    "sub_zone::", e.sub_zone, "\n", hp, "canary::false\n", hp, "priority::", e.priority, "\n");
+          StrAppend(&text, hp, "hostname::", e.hostname, "\n", hp,
+                    "health_flags::", e.usable() ? "healthy" : "/failed_eds_health", "\n", hp,
+                    "weight::", e.weight, "\n", hp, "region::", e.region, "\n", hp,
+                    "zone::", e.zone, "\n", hp, "sub_zone::", e.sub_zone, "\n", hp,
+                    "canary::false\n", hp, "priority::", e.priority, "\n");
         }
       }
       w.EndArray();
@@ -339,7 +354,8 @@ void Admin::Listeners(const Request& request, const Respond& respond) {
   std::sort(listeners.begin(), listeners.end(), [](auto& a, auto& b) { return a.first < b.first; });
   if (http::QueryParameter(request.query, "format") != "json") {
     http::SimpleResponse r;
-    for (auto& [name, address] : listeners) StrAppend(&r.body, name, "::", address.ToString(), "\n");
+    for (auto& [name, address] : listeners)
+      StrAppend(&r.body, name, "::", address.ToString(), "\n");
     respond(std::move(r));
     return;
   }
@@ -393,7 +409,9 @@ void Admin::Logging(const Request& request, const Respond& respond) {
     }
     LogLevel parsed;
     if (!ParseLogLevel(level, &parsed)) {
-      respond(Error(400, "level is one of trace, debug, info, warning, error, critical, off; not \"" + level + "\""));
+      respond(
+          Error(400, "level is one of trace, debug, info, warning, error, critical, off; not \"" +
+                         level + "\""));
       return;
     }
     SetLogLevel(parsed);

@@ -27,9 +27,12 @@ struct ClusterView {
 // What the endpoints show and do. app/ fills it in; every function is called on the main thread.
 struct Hooks {
   std::function<ServerState()> state;
-  std::function<std::string()> state_detail;  // one line behind INITIALIZING: what is being waited for
-  // JSON text in the shape of envoy.admin.v3.ConfigDump; `resource`, `name` and `include_eds` are the query's.
-  std::function<std::string(const std::string& resource, const std::string& name, bool include_eds)> config_dump;
+  std::function<std::string()>
+      state_detail;  // one line behind INITIALIZING: what is being waited for
+  // JSON text in the shape of envoy.admin.v3.ConfigDump; `resource`, `name` and `include_eds` are
+  // the query's.
+  std::function<std::string(const std::string& resource, const std::string& name, bool include_eds)>
+      config_dump;
   std::function<std::vector<ClusterView>()> clusters;
   std::function<void(std::function<void(std::vector<upstream::HostStatus>)>)> hosts;
   std::function<std::vector<std::pair<std::string, net::Address>>()> listeners;

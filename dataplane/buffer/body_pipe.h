@@ -12,10 +12,11 @@ class HeaderMap;
 
 namespace weft::buffer {
 
-// The one class of back-pressure: bytes of one message body from one producer to one consumer, bounded.
-// The producer writes slices, then calls Notify() once for all that came out of one read; the consumer pulls. When the
-// pipe is full the producer leaves its source unread and goes on at OnPipeSpace().
-// Owner: the producer (a codec's stream). Thread: the worker's. Neither side may be called back after it detached.
+// The one class of back-pressure: bytes of one message body from one producer to one consumer,
+// bounded. The producer writes slices, then calls Notify() once for all that came out of one read;
+// the consumer pulls. When the pipe is full the producer leaves its source unread and goes on at
+// OnPipeSpace(). Owner: the producer (a codec's stream). Thread: the worker's. Neither side may be
+// called back after it detached.
 class BodyPipe {
  public:
   class Producer {
@@ -28,7 +29,8 @@ class BodyPipe {
   };
   class Consumer {
    public:
-    // There are bytes, the end, or a failure; also called with none of them after a head without body bytes yet.
+    // There are bytes, the end, or a failure; also called with none of them after a head without
+    // body bytes yet.
     virtual void OnPipeReady() = 0;
 
    protected:
@@ -59,8 +61,8 @@ class BodyPipe {
     data_.Append(std::move(s));
     if (data_.size() >= capacity_) was_full_ = true;
   }
-  // For pieces so small that their share of a block would outweigh them: a peer that sends single bytes in large frames
-  // must not make the pipe hold all of its frames.
+  // For pieces so small that their share of a block would outweigh them: a peer that sends single
+  // bytes in large frames must not make the pipe hold all of its frames.
   void WriteCopy(Slab& slab, std::string_view s) {
     total_ += s.size();
     data_.AppendCopy(slab, s);

@@ -10,7 +10,8 @@ namespace weft::buffer {
 
 class Slab;
 
-// A fixed block of memory that slices share. The count is a plain integer: a block and its slices stay on one worker.
+// A fixed block of memory that slices share. The count is a plain integer: a block and its slices
+// stay on one worker.
 class Block {
  public:
   char* data() { return reinterpret_cast<char*>(this + 1); }
@@ -52,9 +53,9 @@ class BlockRef {
   Block* b_ = nullptr;
 };
 
-// Free lists of equal blocks: a worker's read and write buffers, and a few large ones for bodies that arrive faster than
-// ordinary ones take them. An idle connection holds none.
-// Owner: Worker (or whoever runs a loop). Thread: its own. Destroyed when: every slice is gone.
+// Free lists of equal blocks: a worker's read and write buffers, and a few large ones for bodies
+// that arrive faster than ordinary ones take them. An idle connection holds none. Owner: Worker (or
+// whoever runs a loop). Thread: its own. Destroyed when: every slice is gone.
 class Slab {
  public:
   static constexpr uint32_t kBlockBytes = 16384 - sizeof(Block);
@@ -64,8 +65,8 @@ class Slab {
   Slab(const Slab&) = delete;
   Slab& operator=(const Slab&) = delete;
 
-  BlockRef Get();                    // a block of kBlockBytes
-  BlockRef GetBulk();                // a block of kBulkBlockBytes
+  BlockRef Get();                     // a block of kBlockBytes
+  BlockRef GetBulk();                 // a block of kBulkBlockBytes
   BlockRef GetLarge(uint32_t bytes);  // at least `bytes`; pooled only when it is an ordinary one
   size_t in_use() const { return in_use_; }
   size_t in_use_bytes() const { return in_use_bytes_; }
@@ -93,7 +94,8 @@ inline void Block::Unref() {
 class Slice {
  public:
   Slice() = default;
-  Slice(BlockRef block, const char* data, size_t size) : block_(std::move(block)), data_(data), size_(size) {}
+  Slice(BlockRef block, const char* data, size_t size)
+      : block_(std::move(block)), data_(data), size_(size) {}
   static Slice Static(std::string_view s) { return Slice(BlockRef(), s.data(), s.size()); }
 
   const char* data() const { return data_; }
@@ -107,7 +109,8 @@ class Slice {
   void Truncate(size_t n) { size_ = n; }
   // Appends `more` when it lies right behind this slice in the same block.
   bool TryExtend(const Slice& more) {
-    if (block_.get() == nullptr || block_.get() != more.block_.get() || data_ + size_ != more.data_) return false;
+    if (block_.get() == nullptr || block_.get() != more.block_.get() || data_ + size_ != more.data_)
+      return false;
     size_ += more.size_;
     return true;
   }

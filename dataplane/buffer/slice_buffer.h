@@ -9,8 +9,8 @@
 
 namespace weft::buffer {
 
-// A queue of slices: bytes on their way. Grows at the back, is consumed at the front; keeps its storage, so that a
-// steady stream allocates nothing. Thread: its owner's.
+// A queue of slices: bytes on their way. Grows at the back, is consumed at the front; keeps its
+// storage, so that a steady stream allocates nothing. Thread: its owner's.
 class SliceBuffer {
  public:
   SliceBuffer() = default;

@@ -8,7 +8,8 @@
 
 namespace weft::event {
 
-// Signals as loop events. Owner: app/. Thread: the loop's. Destroying it restores the default action.
+// Signals as loop events. Owner: app/. Thread: the loop's. Destroying it restores the default
+// action.
 class Signals {
  public:
   explicit Signals(Loop& loop) : loop_(loop) {}

@@ -39,10 +39,12 @@ void TimerWheel::Insert(Timer* t) {
   uint64_t tick = TickOf(t->deadline_);
   if (tick <= tick_) tick = tick_ + 1;
   int level = 0;
-  while (level < kLevels - 1 && (tick >> (kBits * level)) - (tick_ >> (kBits * level)) >= kSlots) ++level;
+  while (level < kLevels - 1 && (tick >> (kBits * level)) - (tick_ >> (kBits * level)) >= kSlots)
+    ++level;
   uint64_t unit = tick >> (kBits * level);
   uint64_t here = tick_ >> (kBits * level);
-  if (unit - here >= kSlots) unit = here + kSlots - 1;  // beyond the top level's reach: looked at again there
+  if (unit - here >= kSlots)
+    unit = here + kSlots - 1;  // beyond the top level's reach: looked at again there
   int slot = static_cast<int>(unit & (kSlots - 1));
   t->level_ = static_cast<uint8_t>(level);
   t->slot_ = static_cast<uint8_t>(slot);

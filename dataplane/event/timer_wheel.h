@@ -10,14 +10,15 @@ namespace weft::event {
 
 class Timer;
 
-// Coarse hierarchical timer wheel: ticks of 4 ms, four levels of 64 slots (67 s exact, then hours by cascading).
-// Arming and cancelling are O(1) and never reach the kernel. A timer fires at its tick or up to one tick late, never
-// early. Owner: Loop. Thread: the loop's.
+// Coarse hierarchical timer wheel: ticks of 4 ms, four levels of 64 slots (67 s exact, then hours
+// by cascading). Arming and cancelling are O(1) and never reach the kernel. A timer fires at its
+// tick or up to one tick late, never early. Owner: Loop. Thread: the loop's.
 class TimerWheel {
  public:
   static constexpr MonoNanos kTick = 4 * kMillisecond;
 
-  // `wake` is called when the wheel must be run at a time that is earlier than any asked for before.
+  // `wake` is called when the wheel must be run at a time that is earlier than any asked for
+  // before.
   TimerWheel(std::function<MonoNanos()> now, std::function<void(MonoNanos due)> wake)
       : now_(std::move(now)), wake_(std::move(wake)) {}
 
@@ -52,7 +53,8 @@ class Timer : public ListLink<> {
   Timer(TimerWheel& wheel, Callback cb, void* arg) : wheel_(&wheel), cb_(cb), arg_(arg) {}
   ~Timer() { Cancel(); }
 
-  // (Re)arms. Pushing a deadline further away only stores it: a keep-alive connection pays no list operation a request.
+  // (Re)arms. Pushing a deadline further away only stores it: a keep-alive connection pays no list
+  // operation a request.
   void Arm(MonoNanos delay);
   void Cancel();
   bool armed() const { return armed_; }

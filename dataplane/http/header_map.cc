@@ -45,11 +45,13 @@ static_assert(std::size(kHeaderNames) == static_cast<size_t>(HeaderId::kCount));
 
 constexpr char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
 
-// Hash over length, first and last letter: spreads the names above well enough that a probe compares one or two.
+// Hash over length, first and last letter: spreads the names above well enough that a probe
+// compares one or two.
 constexpr size_t kBuckets = 256;
 constexpr size_t Hash(std::string_view n) {
   return (n.size() * 37 + static_cast<unsigned char>(Lower(n.front())) * 5 +
-          static_cast<unsigned char>(Lower(n[n.size() / 2])) * 3 + static_cast<unsigned char>(Lower(n.back()))) %
+          static_cast<unsigned char>(Lower(n[n.size() / 2])) * 3 +
+          static_cast<unsigned char>(Lower(n.back()))) %
          kBuckets;
 }
 constexpr std::array<uint8_t, kBuckets> MakeTable() {
@@ -101,8 +103,9 @@ const Header* HeaderMap::Find(std::string_view name) const {
 }
 
 size_t HeaderMap::Count(std::string_view name) const {
-  return static_cast<size_t>(
-      std::count_if(headers_.begin(), headers_.end(), [&](const Header& h) { return EqualsIgnoreCase(h.name, name); }));
+  return static_cast<size_t>(std::count_if(headers_.begin(), headers_.end(), [&](const Header& h) {
+    return EqualsIgnoreCase(h.name, name);
+  }));
 }
 
 std::optional<std::string_view> HeaderMap::Get(HeaderId id) const {
@@ -124,8 +127,9 @@ size_t HeaderMap::Remove(HeaderId id) {
 size_t HeaderMap::Remove(std::string_view name) {
   HeaderId id = IdentifyHeader(name);
   if (id != HeaderId::kOther) return Remove(id);
-  return std::erase_if(headers_,
-                       [&](const Header& h) { return h.id == HeaderId::kOther && EqualsIgnoreCase(h.name, name); });
+  return std::erase_if(headers_, [&](const Header& h) {
+    return h.id == HeaderId::kOther && EqualsIgnoreCase(h.name, name);
+  });
 }
 
 void HeaderMap::Set(HeaderId id, std::string_view value) {
@@ -146,7 +150,8 @@ void HeaderMap::Set(std::string_view name, std::string_view value) {
     h->value = value;
     size_t first = static_cast<size_t>(h - headers_.data());
     size_t i = 0;
-    std::erase_if(headers_, [&](const Header& x) { return i++ > first && EqualsIgnoreCase(x.name, name); });
+    std::erase_if(headers_,
+                  [&](const Header& x) { return i++ > first && EqualsIgnoreCase(x.name, name); });
     return;
   }
   Add(id, name, value);

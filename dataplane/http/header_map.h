@@ -57,9 +57,9 @@ struct Header {
   HeaderId id = HeaderId::kOther;
 };
 
-// Fields of one message, in order, as views: into a pinned read buffer, an arena, or static text. The map owns no
-// bytes; who adds a field keeps them alive as long as the message. Case of names is kept.
-// Owner: a message head. Thread: the worker's.
+// Fields of one message, in order, as views: into a pinned read buffer, an arena, or static text.
+// The map owns no bytes; who adds a field keeps them alive as long as the message. Case of names is
+// kept. Owner: a message head. Thread: the worker's.
 class HeaderMap {
  public:
   size_t size() const { return headers_.size(); }
@@ -70,7 +70,9 @@ class HeaderMap {
   auto end() { return headers_.end(); }
   const Header& operator[](size_t i) const { return headers_[i]; }
 
-  void Add(std::string_view name, std::string_view value) { Add(IdentifyHeader(name), name, value); }
+  void Add(std::string_view name, std::string_view value) {
+    Add(IdentifyHeader(name), name, value);
+  }
   void Add(HeaderId id, std::string_view name, std::string_view value) {
     headers_.push_back({name, value, id});
     present_ |= Bit(id);
@@ -98,7 +100,8 @@ class HeaderMap {
     headers_.swap(o.headers_);
     std::swap(present_, o.present_);
   }
-  // Moves views that point into [from, from + size) to the same offset in `to`: the read buffer has moved.
+  // Moves views that point into [from, from + size) to the same offset in `to`: the read buffer has
+  // moved.
   void Rebase(const char* from, size_t size, const char* to);
   // Sum of name and value lengths.
   size_t ByteSize() const;

@@ -12,8 +12,8 @@ std::string_view ProtocolName(Protocol p);  // "HTTP/1.1"
 
 inline constexpr int64_t kUnknownLength = -1;
 
-// A request's head. `authority` is the Host field (or the absolute target's authority), which is not in `headers`.
-// `path` includes the query. All views follow HeaderMap's rule of life.
+// A request's head. `authority` is the Host field (or the absolute target's authority), which is
+// not in `headers`. `path` includes the query. All views follow HeaderMap's rule of life.
 struct RequestHead {
   std::string_view method;
   std::string_view scheme = "http";
@@ -48,8 +48,9 @@ struct ResponseHead {
 // "OK" for 200, "Unknown" for codes without a registered phrase.
 std::string_view ReasonPhrase(int status);
 
-// Removes the hop-by-hop fields of RFC 9110 section 7.6.1 and what Connection nominates, except a nominated field
-// whose loss would change meaning at this hop only. `te: trailers` survives. Framing fields are the serializer's.
+// Removes the hop-by-hop fields of RFC 9110 section 7.6.1 and what Connection nominates, except a
+// nominated field whose loss would change meaning at this hop only. `te: trailers` survives.
+// Framing fields are the serializer's.
 void RemoveHopByHop(HeaderMap& headers);
 
 // Whether a comma-separated list field holds `token` (case does not count).

@@ -60,7 +60,8 @@ class SimpleServer::Impl final : public ServerHandler,
                                  public h1::ServerConnection::Owner,
                                  public net::Listener::Handler {
  public:
-  Impl(event::Loop& l, SimpleServer::Handler h) : loop(l), context(l, slab), handler(std::move(h)) {}
+  Impl(event::Loop& l, SimpleServer::Handler h)
+      : loop(l), context(l, slab), handler(std::move(h)) {}
   // Ends everything; what may be on the stack is freed by the loop, and this after it.
   void Shutdown() {
     listener.reset();
@@ -156,7 +157,8 @@ class SimpleServer::Impl final : public ServerHandler,
     loop.DeferDelete(std::unique_ptr<h1::ServerConnection>(&c));
   }
   void OnAccept(int fd, const net::Address& peer) override {
-    auto* c = new h1::ServerConnection(context, options, std::make_unique<net::TcpTransport>(loop, fd, peer), this, this);
+    auto* c = new h1::ServerConnection(
+        context, options, std::make_unique<net::TcpTransport>(loop, fd, peer), this, this);
     connections.PushBack(c);
   }
 

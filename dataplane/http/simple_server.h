@@ -29,10 +29,10 @@ std::string QueryParameter(std::string_view query, std::string_view name);
 bool HasQueryParameter(std::string_view query, std::string_view name);
 std::string PercentDecode(std::string_view s);
 
-// A small HTTP/1.1 server for pages and debug endpoints: whole requests (at most 1 MB), whole answers. For traffic
-// there is proxy/. Owner: app/ of either plane. Thread: the loop's; `respond` may be called later, on that thread, and
-// does nothing when the client is gone. Destroyed when: the owner likes, also inside its handler; before the loop. Open
-// connections are cut.
+// A small HTTP/1.1 server for pages and debug endpoints: whole requests (at most 1 MB), whole
+// answers. For traffic there is proxy/. Owner: app/ of either plane. Thread: the loop's; `respond`
+// may be called later, on that thread, and does nothing when the client is gone. Destroyed when:
+// the owner likes, also inside its handler; before the loop. Open connections are cut.
 class SimpleServer {
  public:
   using Respond = std::function<void(SimpleResponse)>;

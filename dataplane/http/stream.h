@@ -11,15 +11,16 @@
 
 namespace weft::http {
 
-// The pump's two ends. A codec (h1, h2) implements ServerStream for each request that it receives and ClientStream for
-// each that it sends; proxy/Exchange joins the two. Heads are values, bodies are BodyPipes, errors are Error.
-// All on one worker's thread.
+// The pump's two ends. A codec (h1, h2) implements ServerStream for each request that it receives
+// and ClientStream for each that it sends; proxy/Exchange joins the two. Heads are values, bodies
+// are BodyPipes, errors are Error. All on one worker's thread.
 
 // What the owner of a ServerStream hears.
 class ServerStreamEvents {
  public:
-  // The peer went away, broke the framing of the body, or a timeout of the codec fired. The stream is dead after the
-  // call; OnStreamDone follows when a response can still be finished, never after this.
+  // The peer went away, broke the framing of the body, or a timeout of the codec fired. The stream
+  // is dead after the call; OnStreamDone follows when a response can still be finished, never after
+  // this.
   virtual void OnStreamReset(const Error& error) = 0;
   // The whole response was handed to the kernel. The stream is dead after the call.
   virtual void OnStreamDone() = 0;
@@ -51,8 +52,8 @@ class ServerStream {
 
   // 100, 102, 103. Not sent to HTTP/1.0 peers.
   virtual void SendInformational(const ResponseHead& head) = 0;
-  // Once. `body` null: the head is the whole response. Else the codec becomes the pipe's consumer and sends what it
-  // yields; a failed pipe cuts the response off so that the peer can tell.
+  // Once. `body` null: the head is the whole response. Else the codec becomes the pipe's consumer
+  // and sends what it yields; a failed pipe cuts the response off so that the peer can tell.
   virtual void SendResponse(const ResponseHead& head, buffer::BodyPipe* body) = 0;
   // Cuts off without a (complete) response.
   virtual void Abort() = 0;
@@ -66,7 +67,8 @@ class ServerStream {
 // Who takes requests from a server connection: one per HTTP connection manager and worker.
 class ServerHandler {
  public:
-  // Called once the head is complete and valid. The handler calls set_events before it returns; it may answer at once.
+  // Called once the head is complete and valid. The handler calls set_events before it returns; it
+  // may answer at once.
   virtual void OnRequest(ServerStream& stream) = 0;
   // A message was refused before it became a request; the codec answers it by itself.
   virtual void OnBadRequest(net::Transport& transport, const Error& error, int status) = 0;
@@ -79,9 +81,11 @@ class ServerHandler {
 class ClientStreamEvents {
  public:
   virtual void OnInformational(const ResponseHead& head) = 0;
-  // `body` null: the response is complete and the stream dead. The head stays valid until OnClientStreamDone.
+  // `body` null: the response is complete and the stream dead. The head stays valid until
+  // OnClientStreamDone.
   virtual void OnResponse(ResponseHead& head, buffer::BodyPipe* body) = 0;
-  // No complete response will come. `error.unprocessed` and whether a byte was received tell if it may be sent again.
+  // No complete response will come. `error.unprocessed` and whether a byte was received tell if it
+  // may be sent again.
   virtual void OnClientReset(const Error& error) = 0;
 
  protected:
@@ -94,7 +98,8 @@ class ClientStream {
   virtual void set_events(ClientStreamEvents* events) = 0;
   // Once. `body` null: the head is the whole request.
   virtual void SendRequest(const RequestHead& head, buffer::BodyPipe* body) = 0;
-  // The sender has lost interest; no event comes any more. With the response body consumed this is an orderly end.
+  // The sender has lost interest; no event comes any more. With the response body consumed this is
+  // an orderly end.
   virtual void Release() = 0;
   virtual net::Transport& transport() = 0;
   // True when the connection carried a request before this one.

@@ -14,7 +14,8 @@ namespace weft::net {
 Connector::Connector(event::Loop& loop, Handler* handler)
     : loop_(loop),
       handler_(handler),
-      timer_(loop.timers(), [](void* self) { static_cast<Connector*>(self)->OnTimer(); }, this) {}
+      timer_(
+          loop.timers(), [](void* self) { static_cast<Connector*>(self)->OnTimer(); }, this) {}
 
 Connector::~Connector() {
   watcher_.Stop();
@@ -51,7 +52,8 @@ void Connector::Start(const Address& to, MonoNanos timeout, const KeepAlive& kee
     }
   }
   if (error_ != 0) {
-    timer_.Arm(0);  // reported from the loop, so that a caller never sees its callback inside Start()
+    timer_.Arm(
+        0);  // reported from the loop, so that a caller never sees its callback inside Start()
   } else if (timeout > 0) {
     timer_.Arm(timeout);
   }

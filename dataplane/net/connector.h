@@ -8,14 +8,15 @@
 
 namespace weft::net {
 
-// TCP keep-alive of a connection; 0 leaves the kernel's setting (envoy.config.core.v3.TcpKeepalive).
+// TCP keep-alive of a connection; 0 leaves the kernel's setting
+// (envoy.config.core.v3.TcpKeepalive).
 struct KeepAlive {
   bool on = false;
   uint32_t probes = 0, time_s = 0, interval_s = 0;
 };
 
-// Dials one address. Exactly one of the two callbacks comes, never from inside Start(). Destroying it cancels.
-// Owner: whoever needs the connection. Thread: the loop's.
+// Dials one address. Exactly one of the two callbacks comes, never from inside Start(). Destroying
+// it cancels. Owner: whoever needs the connection. Thread: the loop's.
 class Connector final : private event::FdWatcher::Handler {
  public:
   class Handler {

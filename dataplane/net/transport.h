@@ -11,10 +11,10 @@
 
 namespace weft::net {
 
-// A connected byte stream: TCP, a Unix socket, later TLS or a stream inside HTTP/2. Protocol code sees nothing else.
-// Identity is a property of the transport: `peer_identity` is empty on plain ones.
-// Owner: the connection object that drives it. Thread: the worker's. Destroying it closes at once; the handler is not
-// called after that.
+// A connected byte stream: TCP, a Unix socket, later TLS or a stream inside HTTP/2. Protocol code
+// sees nothing else. Identity is a property of the transport: `peer_identity` is empty on plain
+// ones. Owner: the connection object that drives it. Thread: the worker's. Destroying it closes at
+// once; the handler is not called after that.
 class Transport {
  public:
   class Handler {
@@ -31,13 +31,15 @@ class Transport {
   virtual ~Transport() = default;
 
   virtual void set_handler(Handler* handler) = 0;
-  // Bytes read; 0 at the end of the stream; -EAGAIN when there is nothing now; else a negative errno.
+  // Bytes read; 0 at the end of the stream; -EAGAIN when there is nothing now; else a negative
+  // errno.
   virtual ssize_t Read(const iovec* iov, int count) = 0;
   // Bytes written; -EAGAIN when the peer does not take more now; else a negative errno.
   virtual ssize_t Write(const iovec* iov, int count) = 0;
   // Asks for OnWritable once the peer takes bytes again.
   virtual void WantWrite() = 0;
-  // Back-pressure: while off, OnReadable does not come. Costs system calls; see design.md section 3.
+  // Back-pressure: while off, OnReadable does not come. Costs system calls; see design.md
+  // section 3.
   virtual void SetReading(bool on) = 0;
   // Ends our direction; the peer's stays open.
   virtual void ShutdownWrite() = 0;
@@ -52,7 +54,8 @@ class Transport {
 };
 
 // Writes as much of `out` as the peer takes, in one call in the common case, and consumes it.
-// Returns 0 when all is written, -EAGAIN when bytes are left (WantWrite was called), else a negative errno.
+// Returns 0 when all is written, -EAGAIN when bytes are left (WantWrite was called), else a
+// negative errno.
 int Flush(Transport& transport, buffer::SliceBuffer& out, size_t* written);
 
 }  // namespace weft::net

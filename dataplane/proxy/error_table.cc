@@ -4,28 +4,43 @@ namespace weft::proxy {
 
 const ErrorOutcome& OutcomeOf(const Error& error) {
   using F = ResponseFlag;
-  static constexpr ErrorOutcome kBadRequest{400, F::kDownstreamProtocolError, "http1.codec_error", "Bad Request"};
-  static constexpr ErrorOutcome kDownstreamGone{0, F::kDownstreamConnectionTermination, "downstream_remote_disconnect", ""};
+  static constexpr ErrorOutcome kBadRequest{400, F::kDownstreamProtocolError, "http1.codec_error",
+                                            "Bad Request"};
+  static constexpr ErrorOutcome kDownstreamGone{0, F::kDownstreamConnectionTermination,
+                                                "downstream_remote_disconnect", ""};
   static constexpr ErrorOutcome kUpstreamGone{
-      503, F::kUpstreamConnectionTermination, "upstream_reset_before_response_started{connection_termination}",
-      "upstream connect error or disconnect/reset before headers. reset reason: connection termination"};
-  static constexpr ErrorOutcome kLocalClose{503, F::kLocalReset, "upstream_reset_before_response_started{local_reset}",
-                                            "upstream connect error or disconnect/reset before headers. reset reason: local reset"};
-  static constexpr ErrorOutcome kStreamIdle{408, F::kStreamIdleTimeout, "stream_idle_timeout", "stream timeout"};
-  static constexpr ErrorOutcome kRequestTimeout{408, F::kCount, "request_overall_timeout", "request timeout"};
-  static constexpr ErrorOutcome kMaxDuration{408, F::kDurationTimeout, "max_duration_timeout", "downstream duration timeout"};
-  static constexpr ErrorOutcome kRouteTimeout{504, F::kUpstreamRequestTimeout, "response_timeout", "upstream request timeout"};
+      503, F::kUpstreamConnectionTermination,
+      "upstream_reset_before_response_started{connection_termination}",
+      "upstream connect error or disconnect/reset before headers. reset reason: connection "
+      "termination"};
+  static constexpr ErrorOutcome kLocalClose{
+      503, F::kLocalReset, "upstream_reset_before_response_started{local_reset}",
+      "upstream connect error or disconnect/reset before headers. reset reason: local reset"};
+  static constexpr ErrorOutcome kStreamIdle{408, F::kStreamIdleTimeout, "stream_idle_timeout",
+                                            "stream timeout"};
+  static constexpr ErrorOutcome kRequestTimeout{408, F::kCount, "request_overall_timeout",
+                                                "request timeout"};
+  static constexpr ErrorOutcome kMaxDuration{408, F::kDurationTimeout, "max_duration_timeout",
+                                             "downstream duration timeout"};
+  static constexpr ErrorOutcome kRouteTimeout{504, F::kUpstreamRequestTimeout, "response_timeout",
+                                              "upstream request timeout"};
   static constexpr ErrorOutcome kNoRoute{404, F::kNoRouteFound, "route_not_found", ""};
   static constexpr ErrorOutcome kNoCluster{503, F::kNoClusterFound, "cluster_not_found", ""};
-  static constexpr ErrorOutcome kNoHealthy{503, F::kNoHealthyUpstream, "no_healthy_upstream", "no healthy upstream"};
+  static constexpr ErrorOutcome kNoHealthy{503, F::kNoHealthyUpstream, "no_healthy_upstream",
+                                           "no healthy upstream"};
   static constexpr ErrorOutcome kConnect{
-      503, F::kUpstreamConnectionFailure, "upstream_reset_before_response_started{remote_connection_failure}",
-      "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"};
+      503, F::kUpstreamConnectionFailure,
+      "upstream_reset_before_response_started{remote_connection_failure}",
+      "upstream connect error or disconnect/reset before headers. reset reason: remote connection "
+      "failure"};
   static constexpr ErrorOutcome kConnectTimeout{
-      503, F::kUpstreamConnectionFailure, "upstream_reset_before_response_started{connection_timeout}",
-      "upstream connect error or disconnect/reset before headers. reset reason: connection timeout"};
-  static constexpr ErrorOutcome kOverflow{503, F::kUpstreamOverflow, "upstream_reset_before_response_started{overflow}",
-                                          "upstream connect error or disconnect/reset before headers. reset reason: overflow"};
+      503, F::kUpstreamConnectionFailure,
+      "upstream_reset_before_response_started{connection_timeout}",
+      "upstream connect error or disconnect/reset before headers. reset reason: connection "
+      "timeout"};
+  static constexpr ErrorOutcome kOverflow{
+      503, F::kUpstreamOverflow, "upstream_reset_before_response_started{overflow}",
+      "upstream connect error or disconnect/reset before headers. reset reason: overflow"};
   static constexpr ErrorOutcome kProtocol{
       502, F::kUpstreamProtocolError, "upstream_reset_before_response_started{protocol_error}",
       "upstream connect error or disconnect/reset before headers. reset reason: protocol error"};
@@ -37,7 +52,9 @@ const ErrorOutcome& OutcomeOf(const Error& error) {
     case ErrorCode::kVersionNotSupported:
       return kBadRequest;
     case ErrorCode::kDisconnect:
-      return error.side == Side::kDownstream ? kDownstreamGone : error.side == Side::kUpstream ? kUpstreamGone : kLocalClose;
+      return error.side == Side::kDownstream ? kDownstreamGone
+             : error.side == Side::kUpstream ? kUpstreamGone
+                                             : kLocalClose;
     case ErrorCode::kStreamIdleTimeout:
     case ErrorCode::kIdleTimeout:
       return kStreamIdle;

@@ -15,11 +15,6 @@ using http::HeaderId;
 
 namespace {
 
-// Safe to send again when it may have been processed (RFC 9110 section 9.2.2).
-bool IsIdempotent(std::string_view m) {
-  return m == "GET" || m == "HEAD" || m == "OPTIONS" || m == "PUT" || m == "DELETE" || m == "TRACE";
-}
-
 std::string_view FormatAddress(const net::Address& a, Arena& arena) {
   if (!a.valid()) return {};
   char buf[net::Address::kMaxIp + 16];
@@ -63,11 +58,14 @@ std::optional<std::string_view> HeaderMapSource::Get(std::string_view name) cons
 Exchange::Exchange(WorkerServices& services)
     : services_(services),
       route_timer_(
-          services.loop.timers(), [](void* self) { static_cast<Exchange*>(self)->OnRouteTimer(); }, this),
+          services.loop.timers(), [](void* self) { static_cast<Exchange*>(self)->OnRouteTimer(); },
+          this),
       try_timer_(
-          services.loop.timers(), [](void* self) { static_cast<Exchange*>(self)->OnTryTimer(); }, this),
+          services.loop.timers(), [](void* self) { static_cast<Exchange*>(self)->OnTryTimer(); },
+          this),
       limit_timer_(
-          services.loop.timers(), [](void* self) { static_cast<Exchange*>(self)->OnLimitTimer(); }, this) {}
+          services.loop.timers(), [](void* self) { static_cast<Exchange*>(self)->OnLimitTimer(); },
+          this) {}
 
 Exchange::~Exchange() = default;
 
@@ -93,8 +91,8 @@ void Exchange::Clear() {
   reroutes_ = repicks_ = 0;
   upload_seen_ = 0;
   phase_ = Phase::kReadHead;
-  response_started_ = waiting_backoff_ = holds_request_ = holds_retry_ = paused_ = resumed_ = replayed_ =
-      upstream_response_ = false;
+  response_started_ = waiting_backoff_ = holds_request_ = holds_retry_ = paused_ = resumed_ =
+      replayed_ = upstream_response_ = false;
 }
 
 // ---- ReadHead
@@ -124,15 +122,18 @@ void Exchange::PrepareRequest() {
   http::RemoveHopByHop(r.headers);
   ForwardedFor();
   const HttpManagerSpec& spec = manager_->spec();
-  if ((spec.normalize_path || spec.merge_slashes) && http::NeedsNormalizing(r.path)) NormalizePath();
+  if ((spec.normalize_path || spec.merge_slashes) && http::NeedsNormalizing(r.path))
+    NormalizePath();
   MonoNanos limit = stream_->request_end_time() == 0 ? spec.request_timeout : 0;
   if (limit == 0 || (spec.max_stream_duration > 0 && spec.max_stream_duration < limit)) {
     limit = spec.max_stream_duration;
   }
-  if (limit > 0) limit_timer_.Arm(start_ + limit - services_.loop.Now());  // both count from the first byte
+  if (limit > 0)
+    limit_timer_.Arm(start_ + limit - services_.loop.Now());  // both count from the first byte
   if (spec.use_remote_address) {
     // At the edge neither a field nor an absolute target's scheme is believed.
-    r.headers.Set(HeaderId::kXForwardedProto, stream_->transport().tls_version().empty() ? "http" : "https");
+    r.headers.Set(HeaderId::kXForwardedProto,
+                  stream_->transport().tls_version().empty() ? "http" : "https");
   } else if (!r.headers.Has(HeaderId::kXForwardedProto)) {
     r.headers.Add(HeaderId::kXForwardedProto, r.scheme);
   }
@@ -189,7 +190,8 @@ void Exchange::Route() {
   phase_ = Phase::kRoute;
   routes_ = manager_->routes();
   http::RequestHead& r = request();
-  // No route is for CONNECT. What its sender believes to be in a tunnel must not be read as requests.
+  // No route is for CONNECT. What its sender believes to be in a tunnel must not be read as
+  // requests.
   bool connect = r.method == "CONNECT";
   if (connect) stream_->SetCloseAfter();
   if (routes_ && !connect) {
@@ -202,7 +204,8 @@ void Exchange::Route() {
     ReplyWith({ErrorCode::kNoRoute});
     return;
   }
-  // h2c by Upgrade is neither accepted nor forwarded: the request goes on as HTTP/1.1 (RFC 9113 section 3.1).
+  // h2c by Upgrade is neither accepted nor forwarded: the request goes on as HTTP/1.1 (RFC 9113
+  // section 3.1).
   if (!r.upgrade.empty() && !http::EqualsIgnoreCase(r.upgrade, "h2c")) {
     stream_->SetCloseAfter();
     Reply(403, "", "upgrade_failed");
@@ -231,7 +234,8 @@ void Exchange::RunRequestFilters() {
   while (next_filter_ < factories.size()) {
     size_t i = next_filter_++;
     resumed_ = false;
-    Verdict v = filters_[i] != nullptr ? filters_[i]->OnRequestHead(*this) : factories[i]->OnRequestHead(*this);
+    Verdict v = filters_[i] != nullptr ? filters_[i]->OnRequestHead(*this)
+                                       : factories[i]->OnRequestHead(*this);
     switch (v) {
       case Verdict::kContinue:
         break;
@@ -269,23 +273,27 @@ void Exchange::Resume() {
   }
 }
 
-void Exchange::Reply(int status, std::string_view body, std::string_view details, ResponseFlag flag) {
+void Exchange::Reply(int status, std::string_view body, std::string_view details,
+                     ResponseFlag flag) {
   reply_status_ = status;
   reply_body_ = body;
   details_ = details;
   if (flag != ResponseFlag::kCount) flags_ |= Bit(flag);
 }
 
-void Exchange::Mutate(const std::vector<decide::HeaderMutation>& mutations, http::HeaderMap& headers) {
+void Exchange::Mutate(const std::vector<decide::HeaderMutation>& mutations,
+                      http::HeaderMap& headers) {
   if (mutations.empty()) return;
   StreamFields fields;
   HeaderMapSource request_source(request().headers, arena());
-  HeaderMapSource response_source(response_ != nullptr ? response_->headers : local_.headers, arena());
+  HeaderMapSource response_source(response_ != nullptr ? response_->headers : local_.headers,
+                                  arena());
   fields.request_headers = &request_source;
   fields.response_headers = &response_source;
   FillFields(&fields);
   decide::ApplyMutations(
-      mutations, fields, &scratch_, [this](std::string_view s) { return arena().Copy(s); }, headers);
+      mutations, fields, &scratch_, [this](std::string_view s) { return arena().Copy(s); },
+      headers);
 }
 
 // What the route changes in the request, once, before the first attempt.
@@ -315,13 +323,15 @@ void Exchange::PrepareUpstream() {
     r.path = arena().Copy(scratch_);
   }
   bool weighted_host = match_.weighted != nullptr && !match_.weighted->host_rewrite_literal.empty();
-  const std::string& host = weighted_host ? match_.weighted->host_rewrite_literal : action.host_rewrite_literal;
+  const std::string& host =
+      weighted_host ? match_.weighted->host_rewrite_literal : action.host_rewrite_literal;
   if (!host.empty()) {
     if (tell) r.headers.Set(HeaderId::kXEnvoyOriginalHost, r.authority);
     r.authority = host;
   }
   if (action.timeout > 0 && tell) {
-    r.headers.Set(HeaderId::kXEnvoyExpectedRqTimeoutMs, FormatNumber(action.timeout / kMillisecond, arena()));
+    r.headers.Set(HeaderId::kXEnvoyExpectedRqTimeoutMs,
+                  FormatNumber(action.timeout / kMillisecond, arena()));
   }
   ArmRouteTimer();
   Pick();
@@ -331,286 +341,11 @@ void Exchange::RedirectRequest() {
   const http::RequestHead& r = request();
   HeaderMapSource source(r.headers, arena());
   scratch_.clear();
-  decide::AppendRedirectLocation(*match_.route, {r.method, r.scheme, r.authority, r.path, &source}, &scratch_);
+  decide::AppendRedirectLocation(*match_.route, {r.method, r.scheme, r.authority, r.path, &source},
+                                 &scratch_);
   local_.headers.Add(HeaderId::kLocation, arena().Copy(scratch_));
   Reply(match_.route->action.redirect->status, "", "direct_response");
   SendLocalReply();
-}
-
-// ---- Pick, Connect, SendRequest
-
-void Exchange::ArmRouteTimer() {
-  if (match_.route->action.timeout > 0) route_timer_.Arm(match_.route->action.timeout);
-}
-
-void Exchange::Pick(upstream::ConnPool::Want want) {
-  phase_ = Phase::kPick;
-  upstream::Cluster* cluster = services_.clusters.Get(match_.cluster);
-  if (cluster == nullptr) {
-    manager_->counters().no_cluster.Inc();
-    Reply(match_.route->action.cluster_not_found_status, "", "cluster_not_found", ResponseFlag::kNoClusterFound);
-    SendLocalReply();
-    return;
-  }
-  // The name may stand for another cluster by now; what was taken of one is not given back to the other.
-  if (cluster_ && cluster_->spec().usage != cluster->spec().usage) GiveUsage();
-  cluster_ = Rc<upstream::Cluster>(cluster);
-  if (!holds_request_) {
-    if (!upstream::ClusterUsage::Take(cluster->spec().usage->requests, cluster->spec().breakers.max_requests)) {
-      cluster->counters().upstream_rq_pending_overflow.Inc();
-      ReplyWith({ErrorCode::kOverflow});
-      return;
-    }
-    holds_request_ = true;
-  }
-  upstream::Host* host = cluster->Pick(services_.random.Next());
-  if (host == nullptr) {
-    cluster->counters().upstream_cx_none_healthy.Inc();
-    ReplyWith({ErrorCode::kNoHealthyUpstream});
-    return;
-  }
-  host_ = Rc<upstream::Host>(host);
-  ++attempts_;
-  attempt_start_ = services_.loop.Now();
-  size_t n = std::min(host->address_text().size(), sizeof(host_text_));
-  memcpy(host_text_, host->address_text().data(), n);
-  host_text_size_ = n;
-  const decide::RetryPolicy* retry = match_.route->action.retry.get();
-  if (retry != nullptr && retry->per_try_timeout > 0) try_timer_.Arm(retry->per_try_timeout);
-  phase_ = Phase::kConnect;
-  host->pool().Acquire(this, want);
-}
-
-void Exchange::OnStreamReady(http::ClientStream& stream) { SendRequest(stream); }
-
-void Exchange::SendRequest(http::ClientStream& stream) {
-  phase_ = Phase::kSendRequest;
-  client_ = &stream;
-  upstream::Cluster& cluster = *cluster_;
-  cluster.counters().upstream_rq_total.Inc();
-  cluster.counters().upstream_rq_active.Inc();
-  ++host_->stats().rq_total;
-  ++host_->stats().rq_active;
-  http::RequestHead& r = request();
-  if (r.expect_continue) {
-    // Whoever waits is told to go on here; the upstream gets the body without asking (RFC 9110 section 10.1.1).
-    r.expect_continue = false;
-    http::ResponseHead go_on;
-    go_on.status = 100;
-    stream_->SendInformational(go_on);
-    if (stream_ == nullptr) return;
-  }
-  stream.set_events(this);
-  stream.SendRequest(r, stream_->request_body());
-}
-
-void Exchange::OnStreamFailed(const Error& error) {
-  if (error.code == ErrorCode::kDrain && repicks_ < kMaxRepicks) {
-    // The endpoint was removed while this waited for it: that was no attempt.
-    ++repicks_;
-    --attempts_;
-    try_timer_.Cancel();
-    host_.reset();
-    Pick();
-    return;
-  }
-  AttemptFailed(error);
-}
-
-void Exchange::OnClientReset(const Error& error) {
-  if (response_started_ || upstream_response_) {
-    // Part of an answer is on its way: it must not look complete.
-    cluster_->counters().upstream_rq_rx_reset.Inc();
-    flags_ |= Bit(OutcomeOf(error).flag);
-    details_ = "upstream_reset_after_response_started{connection_termination}";
-    AttemptOver();
-    ++host_->stats().rq_error;
-    if (stream_->request_body() != nullptr) stream_->request_body()->set_consumer(nullptr);
-    manager_->counters().rq_reset_after_downstream_response_started.Inc();
-    http::ServerStream* s = stream_;
-    s->set_events(nullptr);
-    s->Abort();
-    Record();
-    return;
-  }
-  cluster_->counters().upstream_rq_rx_reset.Inc();
-  Error e = error;
-  bool reused = client_->reused() && client_->bytes_received() == 0 && error.code == ErrorCode::kDisconnect;
-  AttemptOver();
-  ++host_->stats().rq_error;
-  if (stream_->request_body() != nullptr) stream_->request_body()->set_consumer(nullptr);
-  host_.reset();
-  // A kept-alive connection that the upstream closed while our request was on its way: nothing was lost, only a race.
-  if (reused && !replayed_ && Replayable() && (e.unprocessed || IsIdempotent(request().method))) {
-    // Where one was dead others may be too (the upstream was restarted), so this time a new connection carries it.
-    replayed_ = true;
-    try_timer_.Cancel();
-    Pick(upstream::ConnPool::Want::kFresh);
-    return;
-  }
-  AttemptFailed(e);
-}
-
-bool Exchange::Replayable() {
-  buffer::BodyPipe* body = stream_->request_body();
-  return body == nullptr || body->total() == body->available();
-}
-
-bool Exchange::MayRetry(const Error& error) {
-  const decide::RetryPolicy* retry = match_.route->action.retry.get();
-  if (retry == nullptr || !Replayable()) return false;
-  decide::AttemptFailure f;
-  switch (error.code) {
-    case ErrorCode::kConnectFailed:
-    case ErrorCode::kConnectTimeout:
-      f = decide::AttemptFailure::kConnectFailure;
-      break;
-    case ErrorCode::kDisconnect:
-    case ErrorCode::kProtocol:
-      f = error.unprocessed ? decide::AttemptFailure::kResetBeforeRequest : decide::AttemptFailure::kReset;
-      break;
-    case ErrorCode::kRouteTimeout:
-      f = decide::AttemptFailure::kPerTryTimeout;
-      break;
-    default:
-      return false;
-  }
-  return retry->RetriesFailure(f);
-}
-
-// Takes a retry if the policy's number and the cluster's budget allow one.
-bool Exchange::ScheduleRetry() {
-  const decide::RetryPolicy* retry = match_.route->action.retry.get();
-  observe::ClusterCounters& c = cluster_->counters();
-  uint32_t retries = attempts_ - 1 - (replayed_ ? 1 : 0);
-  if (retries >= retry->num_retries) {
-    c.upstream_rq_retry_limit_exceeded.Inc();
-    flags_ |= Bit(ResponseFlag::kUpstreamRetryLimitExceeded);
-    return false;
-  }
-  if (!holds_retry_ &&
-      !upstream::ClusterUsage::Take(cluster_->spec().usage->retries, cluster_->spec().breakers.max_retries)) {
-    c.upstream_rq_retry_overflow.Inc();
-    return false;
-  }
-  holds_retry_ = true;
-  c.upstream_rq_retry.Inc();
-  waiting_backoff_ = true;
-  try_timer_.Arm(retry->BackOff(retries + 1, services_.random.Next()));
-  return true;
-}
-
-void Exchange::AttemptFailed(const Error& error) {
-  try_timer_.Cancel();
-  host_.reset();
-  if (error.code == ErrorCode::kConnectFailed || error.code == ErrorCode::kConnectTimeout) {
-    transport_failure_ = error.detail;
-  }
-  if (MayRetry(error) && ScheduleRetry()) return;
-  ReplyWith(error);
-}
-
-void Exchange::OnTryTimer() {
-  if (waiting_backoff_) {
-    waiting_backoff_ = false;
-    Pick();
-    return;
-  }
-  // As the route's timeout, it does not count while the request is still arriving.
-  MonoNanos timeout = match_.route->action.retry->per_try_timeout;
-  MonoNanos end = stream_->request_end_time();
-  MonoNanos left = std::max(end, attempt_start_) + timeout - services_.loop.Now();
-  if (end == 0 || left > 0) {
-    try_timer_.Arm(end == 0 ? timeout : left);
-    return;
-  }
-  cluster_->counters().upstream_rq_per_try_timeout.Inc();
-  if (client_ != nullptr) ++host_->stats().rq_timeout;
-  EndAttempt();
-  AttemptFailed({ErrorCode::kRouteTimeout, Side::kUpstream, false, 0, "upstream_per_try_timeout"});
-}
-
-// The timeout counts from the end of the request: a slow upload does not use up the upstream's time.
-void Exchange::OnRouteTimer() {
-  MonoNanos timeout = match_.route->action.timeout;
-  MonoNanos end = stream_->request_end_time();
-  MonoNanos now = services_.loop.Now();
-  // What the upstream had to do is done: a slow reader is no fault of its.
-  if (response_started_ && (upstream_body_ == nullptr || upstream_body_->ended())) return;
-  if (end == 0) {
-    // An upload that has not moved for this long, since nobody takes it, is not slow at the sender's end.
-    const buffer::BodyPipe& body = *stream_->request_body();
-    uint64_t seen = std::exchange(upload_seen_, body.full() ? body.total() : 0);
-    if (!body.full() || body.total() != seen) {
-      route_timer_.Arm(timeout);
-      return;
-    }
-  } else if (now < end + timeout) {
-    route_timer_.Arm(end + timeout - now);
-    return;
-  }
-  if (cluster_) cluster_->counters().upstream_rq_timeout.Inc();
-  if (client_ != nullptr) ++host_->stats().rq_timeout;
-  CutOff({ErrorCode::kRouteTimeout, Side::kUpstream, false, 0, "response_timeout"});
-}
-
-// Ends the exchange before its time: a local reply, or a response that the peer can tell is cut short.
-void Exchange::CutOff(const Error& error) {
-  try_timer_.Cancel();
-  waiting_backoff_ = false;
-  if (!response_started_) {
-    EndAttempt();
-    upstream_response_ = false;
-    ReplyWith(error);
-    return;
-  }
-  const ErrorOutcome& o = OutcomeOf(error);
-  if (o.flag != ResponseFlag::kCount) flags_ |= Bit(o.flag);
-  details_ = o.details;
-  stream_->set_events(nullptr);
-  stream_->Abort();
-  Record();
-}
-
-void Exchange::OnLimitTimer() {
-  const HttpManagerSpec& spec = manager_->spec();
-  MonoNanos age = services_.loop.Now() - start_;
-  if (spec.request_timeout > 0 && age >= spec.request_timeout && stream_->request_end_time() == 0 &&
-      !response_started_) {
-    manager_->counters().downstream_rq_timeout.Inc();
-    CutOff({ErrorCode::kRequestTimeout, Side::kDownstream, false, 0, "request_overall_timeout"});
-    return;
-  }
-  if (spec.max_stream_duration == 0) return;
-  if (age < spec.max_stream_duration) {
-    limit_timer_.Arm(spec.max_stream_duration - age);
-    return;
-  }
-  manager_->counters().downstream_rq_max_duration_reached.Inc();
-  CutOff({ErrorCode::kRequestTimeout, Side::kLocal, false, 0, "max_duration_timeout"});
-}
-
-void Exchange::GiveUsage() {
-  if (std::exchange(holds_request_, false)) upstream::ClusterUsage::Give(cluster_->spec().usage->requests);
-  if (std::exchange(holds_retry_, false)) upstream::ClusterUsage::Give(cluster_->spec().usage->retries);
-}
-
-http::ClientStream* Exchange::AttemptOver() {
-  cluster_->counters().upstream_rq_active.Dec();
-  --host_->stats().rq_active;
-  return std::exchange(client_, nullptr);
-}
-
-// Lets go of the attempt: a finished one returns its connection, an unfinished one is cut off.
-void Exchange::EndAttempt() {
-  StreamRequest::Cancel();
-  if (client_ != nullptr) {
-    http::ClientStream* c = AttemptOver();
-    if (stream_->request_body() != nullptr) stream_->request_body()->set_consumer(nullptr);
-    c->set_events(nullptr);
-    c->Release();
-  }
-  host_.reset();
 }
 
 // ---- ReadResponseHead, ResponseFilters, Relay
@@ -635,8 +370,10 @@ void Exchange::OnResponse(http::ResponseHead& head, buffer::BodyPipe* body) {
   const decide::RetryPolicy* retry = match_.route->action.retry.get();
   if (retry != nullptr && Replayable()) {
     int grpc = -1;
-    if (auto s = head.headers.Get(HeaderId::kGrpcStatus)) std::from_chars(s->data(), s->data() + s->size(), grpc);
-    if (retry->RetriesResponse(head.status, grpc, head.headers.Get("x-envoy-ratelimited").has_value())) {
+    if (auto s = head.headers.Get(HeaderId::kGrpcStatus))
+      std::from_chars(s->data(), s->data() + s->size(), grpc);
+    if (retry->RetriesResponse(head.status, grpc,
+                               head.headers.Get("x-envoy-ratelimited").has_value())) {
       uint32_t before = attempts_;
       if (ScheduleRetry()) {
         EndAttempt();
@@ -669,12 +406,14 @@ void Exchange::RunResponseFilters(buffer::BodyPipe* body) {
     size_t i = --next_filter_;
     if (i >= filters_.size()) continue;  // refused before filters ran
     resumed_ = false;
-    Verdict v = filters_[i] != nullptr ? filters_[i]->OnResponseHead(*this) : factories[i]->OnResponseHead(*this);
+    Verdict v = filters_[i] != nullptr ? filters_[i]->OnResponseHead(*this)
+                                       : factories[i]->OnResponseHead(*this);
     if (v == Verdict::kPause && !resumed_) {
       paused_ = true;
       return;
     }
-    if (v == Verdict::kDone) {  // the reply takes the response's place, and the filters that are left see it
+    if (v == Verdict::kDone) {  // the reply takes the response's place, and the filters that are
+                                // left see it
       EndAttempt();
       upstream_response_ = false;
       local_.Clear();
@@ -732,7 +471,8 @@ buffer::BodyPipe* Exchange::MakeLocalReply() {
   if (!reply_body_.empty()) {
     local_.has_body = true;
     local_.content_length = static_cast<int64_t>(reply_body_.size());
-    if (!local_.headers.Has(HeaderId::kContentType)) local_.headers.Add(HeaderId::kContentType, "text/plain");
+    if (!local_.headers.Has(HeaderId::kContentType))
+      local_.headers.Add(HeaderId::kContentType, "text/plain");
     local_body_.Reset(nullptr, reply_body_.size() + 1);
     local_body_.Write(buffer::Slice::Static(reply_body_));
     local_body_.End();
@@ -775,7 +515,8 @@ void Exchange::FillFields(StreamFields* f) {
   f->scheme = r.scheme;
   f->authority = r.authority;
   f->protocol = http::ProtocolName(r.protocol);
-  f->response_code = response_code_ != 0 ? response_code_ : (response_ != nullptr ? response_->status : 0);
+  f->response_code =
+      response_code_ != 0 ? response_code_ : (response_ != nullptr ? response_->status : 0);
   f->response_code_details = details_;
   f->response_flags = flags_;
   f->bytes_received = stream_->bytes_received();
@@ -786,7 +527,8 @@ void Exchange::FillFields(StreamFields* f) {
   if (cluster_) f->upstream_cluster = cluster_->spec().stat_name();
   f->upstream_transport_failure_reason = transport_failure_;
   f->upstream_attempts = attempts_;
-  if (client_ != nullptr) f->upstream_local_address = FormatAddress(client_->transport().local_address(), arena());
+  if (client_ != nullptr)
+    f->upstream_local_address = FormatAddress(client_->transport().local_address(), arena());
   if (match_.route != nullptr) f->route_name = match_.route->name;
   if (match_.vhost != nullptr) f->virtual_host_name = match_.vhost->name;
   f->stream_id = stream_id_;
@@ -807,7 +549,8 @@ void Exchange::Record() {
   if (!manager_->spec().access_logs.empty()) {
     StreamFields fields;
     HeaderMapSource request_source(request().headers, arena());
-    HeaderMapSource response_source(response_ != nullptr ? response_->headers : local_.headers, arena());
+    HeaderMapSource response_source(response_ != nullptr ? response_->headers : local_.headers,
+                                    arena());
     fields.request_headers = &request_source;
     fields.response_headers = &response_source;
     const http::HeaderMap* trailers =

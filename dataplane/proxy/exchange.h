@@ -19,7 +19,8 @@ namespace weft::proxy {
 // Looks fields up in a message for deciders, formats and logs.
 class HeaderMapSource final : public HeaderSource {
  public:
-  HeaderMapSource(const http::HeaderMap& headers, Arena& arena) : headers_(headers), arena_(arena) {}
+  HeaderMapSource(const http::HeaderMap& headers, Arena& arena)
+      : headers_(headers), arena_(arena) {}
   std::optional<std::string_view> Get(std::string_view lower_case_name) const override;
 
  private:
@@ -42,9 +43,10 @@ enum class Phase : uint8_t {
   kRecord,
 };
 
-// One request and its response: the linear driver between a downstream stream and upstream attempts.
-// Retry goes back to Pick while the request can be sent again. Errors end in a local reply by the one error table.
-// Owner: WorkerServices, which reuses it; it recycles itself when it is over. Thread: the worker's.
+// One request and its response: the linear driver between a downstream stream and upstream
+// attempts. Retry goes back to Pick while the request can be sent again. Errors end in a local
+// reply by the one error table. Owner: WorkerServices, which reuses it; it recycles itself when it
+// is over. Thread: the worker's.
 class Exchange final : private http::ServerStreamEvents,
                        private http::ClientStreamEvents,
                        private upstream::StreamRequest {
@@ -59,7 +61,8 @@ class Exchange final : private http::ServerStreamEvents,
   http::ResponseHead& response() { return *response_; }
   Arena& arena() { return stream_->arena(); }
   const decide::RouteMatch& route() const { return match_; }
-  // The most specific per-route configuration of a filter, as its factory compiled it; null when there is none.
+  // The most specific per-route configuration of a filter, as its factory compiled it; null when
+  // there is none.
   const void* RouteConfig(std::string_view filter_name) const;
   // Calls f(config) for each level that configures the filter, most general first.
   template <typename F>
@@ -69,8 +72,10 @@ class Exchange final : private http::ServerStreamEvents,
       if (c.compiled != nullptr) f(c.compiled.get());
     });
   }
-  // Records a local reply; the hook then returns Verdict::kDone. `body` outlives the exchange or is in its arena.
-  void Reply(int status, std::string_view body, std::string_view details, ResponseFlag flag = ResponseFlag::kCount);
+  // Records a local reply; the hook then returns Verdict::kDone. `body` outlives the exchange or is
+  // in its arena.
+  void Reply(int status, std::string_view body, std::string_view details,
+             ResponseFlag flag = ResponseFlag::kCount);
   // Goes on after Verdict::kPause.
   void Resume();
   // Applies header mutations with this exchange's fields.
@@ -79,7 +84,8 @@ class Exchange final : private http::ServerStreamEvents,
  private:
   friend class WorkerServices;
   static constexpr uint32_t kMaxReroutes = 5;
-  static constexpr uint32_t kMaxRepicks = 3;  // after endpoints that went away while the exchange waited for them
+  static constexpr uint32_t kMaxRepicks =
+      3;  // after endpoints that went away while the exchange waited for them
 
   // Phases, in order; each continues with the next or leaves the exchange waiting.
   void PrepareRequest();
@@ -135,14 +141,15 @@ class Exchange final : private http::ServerStreamEvents,
   decide::RouteMatch match_;
   Rc<upstream::Cluster> cluster_;
   Rc<upstream::Host> host_;
-  std::vector<std::unique_ptr<Filter>> filters_;  // null for those without state; empty when no filter has any
-  http::ResponseHead local_;                      // head of a local reply
-  http::ResponseHead* response_ = nullptr;        // local_ or the attempt's
+  std::vector<std::unique_ptr<Filter>>
+      filters_;               // null for those without state; empty when no filter has any
+  http::ResponseHead local_;  // head of a local reply
+  http::ResponseHead* response_ = nullptr;  // local_ or the attempt's
   buffer::BodyPipe* upstream_body_ = nullptr;
   buffer::BodyPipe local_body_;
   std::string scratch_;
-  event::Timer route_timer_, try_timer_;          // the latter also waits out a retry's back-off
-  event::Timer limit_timer_;                      // request_timeout, then max_stream_duration
+  event::Timer route_timer_, try_timer_;  // the latter also waits out a retry's back-off
+  event::Timer limit_timer_;              // request_timeout, then max_stream_duration
   int64_t start_wall_micros_ = 0;
   MonoNanos start_ = 0, first_byte_ = 0, attempt_start_ = 0;
   uint64_t random_ = 0, stream_id_ = 0, flags_ = 0;
@@ -153,8 +160,9 @@ class Exchange final : private http::ServerStreamEvents,
   uint32_t next_filter_ = 0, attempts_ = 0, reroutes_ = 0, repicks_ = 0;
   int reply_status_ = 0, response_code_ = 0;
   Phase phase_ = Phase::kReadHead;
-  bool response_started_ = false, waiting_backoff_ = false, holds_request_ = false, holds_retry_ = false,
-       paused_ = false, resumed_ = false, replayed_ = false, upstream_response_ = false;
+  bool response_started_ = false, waiting_backoff_ = false, holds_request_ = false,
+       holds_retry_ = false, paused_ = false, resumed_ = false, replayed_ = false,
+       upstream_response_ = false;
 };
 
 }  // namespace weft::proxy

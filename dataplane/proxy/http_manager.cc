@@ -6,8 +6,8 @@
 
 namespace weft::proxy {
 
-WorkerServices::WorkerServices(event::Loop& l, upstream::ClusterMap& c, observe::Shard& s, observe::WorkerLogs& a,
-                               uint64_t seed)
+WorkerServices::WorkerServices(event::Loop& l, upstream::ClusterMap& c, observe::Shard& s,
+                               observe::WorkerLogs& a, uint64_t seed)
     : loop(l), clusters(c), shard(s), logs(a), random(seed) {}
 
 WorkerServices::~WorkerServices() = default;
@@ -47,8 +47,12 @@ void WorkerServices::RunAtTurnEnd() {
   if (finished_.empty()) finished_.swap(finished);  // keeps the capacity
 }
 
-HttpManager::HttpManager(WorkerServices& services, std::shared_ptr<const HttpManagerSpec> spec, const RouteSlot* routes)
-    : services_(services), spec_(std::move(spec)), rds_(routes), counters_(services.shard.Http(spec_->stat_prefix)) {
+HttpManager::HttpManager(WorkerServices& services, std::shared_ptr<const HttpManagerSpec> spec,
+                         const RouteSlot* routes)
+    : services_(services),
+      spec_(std::move(spec)),
+      rds_(routes),
+      counters_(services.shard.Http(spec_->stat_prefix)) {
   if (spec_->routes != nullptr) own_.Set(spec_->routes);
 }
 
@@ -74,7 +78,8 @@ void HttpManager::OnBadRequest(net::Transport& transport, const Error& error, in
   f.response_code_details = late ? "request_header_timeout" : "http1.codec_error";
   if (!late) f.connection_termination_details = error.detail;
   f.protocol = "HTTP/1.1";
-  std::string peer = transport.peer_address().ToString(), local = transport.local_address().ToString();
+  std::string peer = transport.peer_address().ToString(),
+              local = transport.local_address().ToString();
   f.downstream_remote_address = peer;
   f.downstream_local_address = local;
   for (const auto& log : spec_->access_logs) services_.logs.Log(*log, f);

@@ -21,8 +21,8 @@ class Exchange;
 // What exchanges need of their worker. Owner: Worker. Thread: the worker's.
 class WorkerServices final : private event::TurnEndTask {
  public:
-  WorkerServices(event::Loop& loop, upstream::ClusterMap& clusters, observe::Shard& shard, observe::WorkerLogs& logs,
-                 uint64_t seed);
+  WorkerServices(event::Loop& loop, upstream::ClusterMap& clusters, observe::Shard& shard,
+                 observe::WorkerLogs& logs, uint64_t seed);
   ~WorkerServices();
 
   event::Loop& loop;
@@ -49,12 +49,15 @@ class WorkerServices final : private event::TurnEndTask {
   size_t date_size_ = 0;
 };
 
-// One HTTP connection manager on one worker: takes requests from server connections and makes an Exchange of each.
-// Owner: the worker's listener and the exchanges under way, by Rc. Thread: the worker's.
+// One HTTP connection manager on one worker: takes requests from server connections and makes an
+// Exchange of each. Owner: the worker's listener and the exchanges under way, by Rc. Thread: the
+// worker's.
 class HttpManager final : public RefCounted, public http::ServerHandler {
  public:
-  // `routes`: the slot of spec->rds_name, which outlives this; null when the spec has its own table.
-  HttpManager(WorkerServices& services, std::shared_ptr<const HttpManagerSpec> spec, const RouteSlot* routes);
+  // `routes`: the slot of spec->rds_name, which outlives this; null when the spec has its own
+  // table.
+  HttpManager(WorkerServices& services, std::shared_ptr<const HttpManagerSpec> spec,
+              const RouteSlot* routes);
   ~HttpManager();
 
   void OnRequest(http::ServerStream& stream) override;
@@ -63,7 +66,9 @@ class HttpManager final : public RefCounted, public http::ServerHandler {
   WorkerServices& services() { return services_; }
   const HttpManagerSpec& spec() const { return *spec_; }
   observe::HttpCounters& counters() { return *counters_; }
-  const Rc<PinnedRoutes>& routes() const { return rds_ != nullptr ? rds_->current() : own_.current(); }
+  const Rc<PinnedRoutes>& routes() const {
+    return rds_ != nullptr ? rds_->current() : own_.current();
+  }
 
  private:
   WorkerServices& services_;

@@ -21,7 +21,8 @@ class FilterFactory;
 enum class ServerHeader : uint8_t { kOverwrite, kAppendIfAbsent, kPassThrough };
 
 // One HTTP connection manager, compiled: immutable, shared by all workers.
-// Source: envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager; defaults are Envoy's.
+// Source: envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager;
+// defaults are Envoy's.
 struct HttpManagerSpec {
   std::string stat_prefix;
   // Exactly one of the two: a route configuration by name (RDS) or one of its own.
@@ -30,10 +31,11 @@ struct HttpManagerSpec {
 
   uint32_t max_request_head_bytes = 60 * 1024;
   uint32_t max_request_headers = 100;
-  MonoNanos idle_timeout = 3600 * kSecond;     // of a downstream connection without a request; 0: none
+  MonoNanos idle_timeout = 3600 * kSecond;  // of a downstream connection without a request; 0: none
   MonoNanos stream_idle_timeout = 300 * kSecond;
-  MonoNanos request_timeout = 0;               // until the whole request is there; 0: none
-  MonoNanos request_headers_timeout = 0;       // until the head is there; 0: none. Idle timeout bounds it anyway.
+  MonoNanos request_timeout = 0;  // until the whole request is there; 0: none
+  MonoNanos request_headers_timeout =
+      0;  // until the head is there; 0: none. Idle timeout bounds it anyway.
   MonoNanos max_stream_duration = 0;
   MonoNanos drain_timeout = 5 * kSecond;
   MonoNanos delayed_close_timeout = 1 * kSecond;
@@ -47,7 +49,7 @@ struct HttpManagerSpec {
   std::string via;
   std::string server_name = "weft";
   ServerHeader server_header = ServerHeader::kOverwrite;
-  bool suppress_envoy_headers = false;         // router filter's
+  bool suppress_envoy_headers = false;  // router filter's
 
   // In the order of the configuration; the router is last and is not among them.
   std::vector<std::shared_ptr<const FilterFactory>> filters;

@@ -4,8 +4,8 @@
 
 namespace weft::proxy {
 
-// Fast random numbers for load balancing, sampling and request ids; not for secrets. xoshiro256** by Blackman and
-// Vigna. Owner: Worker. Thread: the worker's.
+// Fast random numbers for load balancing, sampling and request ids; not for secrets. xoshiro256**
+// by Blackman and Vigna. Owner: Worker. Thread: the worker's.
 class Random {
  public:
   explicit Random(uint64_t seed) {

@@ -8,15 +8,16 @@
 
 namespace weft::proxy {
 
-// One version of a route configuration, pinned by the exchanges that began under it. The worker-local count keeps the
-// shared pointer's atomic one off the request path.
+// One version of a route configuration, pinned by the exchanges that began under it. The
+// worker-local count keeps the shared pointer's atomic one off the request path.
 struct PinnedRoutes final : RefCounted {
   explicit PinnedRoutes(std::shared_ptr<const decide::RouteTable> t) : table(std::move(t)) {}
   const std::shared_ptr<const decide::RouteTable> table;
 };
 
-// Where connection managers find the current version of a route configuration on their worker; a new version is put
-// here without touching listeners. Owner: Worker (by name) or HttpManager (inline). Thread: the worker's.
+// Where connection managers find the current version of a route configuration on their worker; a
+// new version is put here without touching listeners. Owner: Worker (by name) or HttpManager
+// (inline). Thread: the worker's.
 class RouteSlot {
  public:
   void Set(std::shared_ptr<const decide::RouteTable> table) {

@@ -7,21 +7,26 @@
 
 namespace weft::runtime {
 
-ActiveListener::ActiveListener(Worker& worker, std::shared_ptr<const config::ListenerSpec> spec, std::vector<int> fds)
+ActiveListener::ActiveListener(Worker& worker, std::shared_ptr<const config::ListenerSpec> spec,
+                               std::vector<int> fds)
     : worker_(worker),
       spec_(std::move(spec)),
-      counters_(worker.shard().Listener(spec_->stat_prefix.empty() ? spec_->address.ToString() : spec_->stat_prefix)),
+      counters_(worker.shard().Listener(spec_->stat_prefix.empty() ? spec_->address.ToString()
+                                                                   : spec_->stat_prefix)),
       drain_timer_(
-          worker.loop().timers(), [](void* self) { static_cast<ActiveListener*>(self)->CutOff(); }, this) {
+          worker.loop().timers(), [](void* self) { static_cast<ActiveListener*>(self)->CutOff(); },
+          this) {
   const proxy::HttpManagerSpec& http = *spec_->http;
-  manager_ = MakeRc<proxy::HttpManager>(worker.services(), spec_->http,
-                                        http.rds_name.empty() ? nullptr : worker.Routes(http.rds_name));
+  manager_ =
+      MakeRc<proxy::HttpManager>(worker.services(), spec_->http,
+                                 http.rds_name.empty() ? nullptr : worker.Routes(http.rds_name));
   options_.limits.max_bytes = http.max_request_head_bytes;
   options_.limits.max_headers = http.max_request_headers;
   options_.idle_timeout = http.idle_timeout;
   // The request's timeout counts from its first byte, so it bounds the head too.
   options_.head_timeout = http.request_headers_timeout;
-  if (http.request_timeout > 0 && (options_.head_timeout == 0 || http.request_timeout < options_.head_timeout)) {
+  if (http.request_timeout > 0 &&
+      (options_.head_timeout == 0 || http.request_timeout < options_.head_timeout)) {
     options_.head_timeout = http.request_timeout;
   }
   options_.stream_idle_timeout = http.stream_idle_timeout;
@@ -29,7 +34,9 @@ ActiveListener::ActiveListener(Worker& worker, std::shared_ptr<const config::Lis
   options_.max_requests = http.max_requests_per_connection;
   options_.buffer_bytes = std::clamp<uint32_t>(spec_->buffer_limit, 16 * 1024, 64 * 1024);
   for (int fd : fds) {
-    if (fd >= 0) sockets_.push_back(std::make_unique<net::Listener>(worker.loop(), fd, static_cast<net::Listener::Handler*>(this)));
+    if (fd >= 0)
+      sockets_.push_back(std::make_unique<net::Listener>(
+          worker.loop(), fd, static_cast<net::Listener::Handler*>(this)));
   }
 }
 
@@ -56,7 +63,8 @@ void ActiveListener::OnAccept(int fd, const net::Address& peer) {
   h.downstream_cx_http1_active.Inc();
   worker_.OnConnectionAccepted();
   // The local address is the listener's, unless that is one of several or a wildcard.
-  bool known = !spec_->address.is_wildcard() && spec_->address.port() != 0 && spec_->additional_addresses.empty();
+  bool known = !spec_->address.is_wildcard() && spec_->address.port() != 0 &&
+               spec_->additional_addresses.empty();
   net::Address local = known ? spec_->address : net::Address();
   auto transport = std::make_unique<net::TcpTransport>(worker_.loop(), fd, peer, local);
   auto* c = new http::h1::ServerConnection(worker_.server_context(), options_, std::move(transport),

@@ -14,16 +14,18 @@ namespace weft::runtime {
 
 class Worker;
 
-// What becomes of the idle connections of a listener that retires. kCloseSoon: they may carry one more request within
-// the drain time, since it may be on its way.
+// What becomes of the idle connections of a listener that retires. kCloseSoon: they may carry one
+// more request within the drain time, since it may be on its way.
 enum class IdleConnections : uint8_t { kCloseSoon, kCloseNow };
 
-// One version of one listener on one worker: its sockets, its connection manager and its connections. A new version
-// takes the sockets over; the old one retires with the connections that it has, which finish and close.
-// Owner: Worker. Thread: the worker's.
-class ActiveListener final : private net::Listener::Handler, private http::h1::ServerConnection::Owner {
+// One version of one listener on one worker: its sockets, its connection manager and its
+// connections. A new version takes the sockets over; the old one retires with the connections that
+// it has, which finish and close. Owner: Worker. Thread: the worker's.
+class ActiveListener final : private net::Listener::Handler,
+                             private http::h1::ServerConnection::Owner {
  public:
-  ActiveListener(Worker& worker, std::shared_ptr<const config::ListenerSpec> spec, std::vector<int> fds);
+  ActiveListener(Worker& worker, std::shared_ptr<const config::ListenerSpec> spec,
+                 std::vector<int> fds);
   ~ActiveListener();
 
   const config::ListenerSpec& spec() const { return *spec_; }

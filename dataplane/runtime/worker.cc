@@ -16,8 +16,10 @@ Worker::Worker(int index, observe::Registry& registry, observe::AccessLogs& logs
       logs_(&logs),
       server_context_(loop_, slab_),
       client_context_(loop_, slab_),
-      clusters_(std::make_unique<upstream::ClusterMap>(upstream::ClusterContext{client_context_, shard_})),
-      services_(loop_, *clusters_, shard_, logs_, (uint64_t{std::random_device()()} << 32) | std::random_device()()) {}
+      clusters_(std::make_unique<upstream::ClusterMap>(
+          upstream::ClusterContext{client_context_, shard_})),
+      services_(loop_, *clusters_, shard_, logs_,
+                (uint64_t{std::random_device()()} << 32) | std::random_device()()) {}
 
 Worker::~Worker() { Stop(); }
 
@@ -52,7 +54,8 @@ proxy::RouteSlot* Worker::Routes(const std::string& name) {
 
 void Worker::Apply(std::shared_ptr<const config::Update> update, std::vector<ListenerPut> listeners,
                    std::function<void()> done) {
-  loop_.Post([this, update = std::move(update), listeners = std::move(listeners), done = std::move(done)]() mutable {
+  loop_.Post([this, update = std::move(update), listeners = std::move(listeners),
+              done = std::move(done)]() mutable {
     if (!stopped_) ApplyOnThread(*update, listeners);
     if (done) done();
   });
@@ -78,8 +81,8 @@ void Worker::CollectHosts(std::vector<upstream::HostStatus>* out) {
   if (stopped_) return;
   clusters_->ForEachLive([&](upstream::Cluster& c) {
     for (const auto& h : c.hosts()) {
-      out->push_back({c.spec().name, h->address_text(), h->stats(), h->pool().connection_count(), h->pool().dialed(),
-                      h->pool().dial_failures()});
+      out->push_back({c.spec().name, h->address_text(), h->stats(), h->pool().connection_count(),
+                      h->pool().dialed(), h->pool().dial_failures()});
     }
   });
 }
@@ -91,7 +94,8 @@ void Worker::PutListener(ListenerPut& put) {
     auto it = listeners_.find(name);
     if (it == listeners_.end()) continue;
     bool source = name == (put.take_from.empty() ? put.spec->name : put.take_from);
-    if (source && !fds.empty() && std::all_of(fds.begin(), fds.end(), [](int fd) { return fd < 0; })) {
+    if (source && !fds.empty() &&
+        std::all_of(fds.begin(), fds.end(), [](int fd) { return fd < 0; })) {
       fds = it->second->TakeSockets();
     }
     old.push_back(std::move(it->second));
@@ -108,7 +112,8 @@ void Worker::Retire(std::unique_ptr<ActiveListener> listener, IdleConnections id
 }
 
 void Worker::OnListenerRetired(ActiveListener* listener) {
-  auto it = std::find_if(retired_.begin(), retired_.end(), [&](auto& l) { return l.get() == listener; });
+  auto it =
+      std::find_if(retired_.begin(), retired_.end(), [&](auto& l) { return l.get() == listener; });
   if (it == retired_.end()) return;  // removed by the caller's sweep
   loop_.DeferDelete(std::move(*it));
   retired_.erase(it);

@@ -30,8 +30,9 @@ struct ListenerPut {
   std::string take_from;  // the listener whose sockets are kept, when it has another name
 };
 
-// One thread of traffic: a loop, its sockets, its pools, its counters. Shares nothing with other workers but immutable
-// specifications. Owner: WorkerPool. Thread: created and destroyed on main; Post-ed calls run on its own.
+// One thread of traffic: a loop, its sockets, its pools, its counters. Shares nothing with other
+// workers but immutable specifications. Owner: WorkerPool. Thread: created and destroyed on main;
+// Post-ed calls run on its own.
 class Worker {
  public:
   Worker(int index, observe::Registry& registry, observe::AccessLogs& logs);
@@ -60,9 +61,7 @@ class Worker {
   size_t connection_count() const { return connections_; }
   void OnConnectionAccepted() { ++connections_; }
   // Unique in the process: a count and, in the low byte, the worker.
-  uint64_t NextConnectionId() {
-    return (++accepted_ << 8) | static_cast<uint8_t>(index_);
-  }
+  uint64_t NextConnectionId() { return (++accepted_ << 8) | static_cast<uint8_t>(index_); }
 
  private:
   void Run();

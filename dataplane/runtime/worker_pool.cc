@@ -14,7 +14,8 @@
 
 namespace weft::runtime {
 
-WorkerPool::WorkerPool(event::Loop& main, observe::Registry& registry, observe::AccessLogs& logs, int workers)
+WorkerPool::WorkerPool(event::Loop& main, observe::Registry& registry, observe::AccessLogs& logs,
+                       int workers)
     : main_(main) {
   for (int i = 0; i < workers; ++i) workers_.push_back(std::make_unique<Worker>(i, registry, logs));
 }
@@ -29,25 +30,34 @@ void WorkerPool::Stop() {
   for (auto& w : workers_) w->Stop();
 }
 
-// Opens the sockets of all workers for address number `a`; `address` gets the port that was chosen for port 0.
-bool WorkerPool::OpenAddress(const config::ListenerSpec& spec, size_t a, const Change& change, net::Address* address,
-                             std::vector<std::vector<int>>* fds, std::string* error) {
+// Opens the sockets of all workers for address number `a`; `address` gets the port that was chosen
+// for port 0.
+bool WorkerPool::OpenAddress(const config::ListenerSpec& spec, size_t a, const Change& change,
+                             net::Address* address, std::vector<std::vector<int>>* fds,
+                             std::string* error) {
   net::ListenOptions options;
   options.freebind = spec.freebind;
   options.backlog = static_cast<int>(spec.backlog);
   for (const auto& [name, other] : listeners_) {
-    if (name == spec.name || std::find(other.bound.begin(), other.bound.end(), *address) == other.bound.end()) continue;
+    if (name == spec.name ||
+        std::find(other.bound.begin(), other.bound.end(), *address) == other.bound.end())
+      continue;
     *error = StrCat("cannot listen on ", address->ToString(), ": listener \"", name,
                     "\" of this proxy has this address; choose another port");
     return false;
   }
   // Sockets of ours that are about to be closed don't count as taken.
-  auto ours = [&](const std::vector<net::Address>& v) { return std::find(v.begin(), v.end(), *address) != v.end(); };
+  auto ours = [&](const std::vector<net::Address>& v) {
+    return std::find(v.begin(), v.end(), *address) != v.end();
+  };
   bool leaving = ours(closing_) || ours(change.released);
   for (const auto& [name, b] : change.removed) leaving |= ours(b.bound);
-  if (auto old = listeners_.find(spec.name); old != listeners_.end()) leaving |= ours(old->second.bound);
-  if (leaving && address->is_unix()) unlink(address->Ip().c_str());  // a new file beside the one that is closing
-  // SO_REUSEPORT would share the address with another process of the same user without a word: probe for it first.
+  if (auto old = listeners_.find(spec.name); old != listeners_.end())
+    leaving |= ours(old->second.bound);
+  if (leaving && address->is_unix())
+    unlink(address->Ip().c_str());  // a new file beside the one that is closing
+  // SO_REUSEPORT would share the address with another process of the same user without a word:
+  // probe for it first.
   if (address->port() != 0 && !address->is_unix() && !leaving) {
     net::ListenOptions probe = options;
     probe.reuse_port = false;
@@ -78,13 +88,14 @@ bool WorkerPool::OpenAddress(const config::ListenerSpec& spec, size_t a, const C
   return true;
 }
 
-// `fds`: a row a worker, empty when the listener has no socket, -1 where the one that is there is kept; `take_from`
-// names the listener that has it when that is another one.
+// `fds`: a row a worker, empty when the listener has no socket, -1 where the one that is there is
+// kept; `take_from` names the listener that has it when that is another one.
 bool WorkerPool::Open(const config::ListenerSpec& spec, Change* change, std::string* take_from,
                       std::vector<std::vector<int>>* fds, std::string* error) {
   Bound bound;
   bound.asked = {spec.address};
-  bound.asked.insert(bound.asked.end(), spec.additional_addresses.begin(), spec.additional_addresses.end());
+  bound.asked.insert(bound.asked.end(), spec.additional_addresses.begin(),
+                     spec.additional_addresses.end());
   auto release = [&](const Bound& b) {
     change->released.insert(change->released.end(), b.bound.begin(), b.bound.end());
   };
@@ -126,7 +137,8 @@ bool WorkerPool::Open(const config::ListenerSpec& spec, Change* change, std::str
   return true;
 }
 
-void WorkerPool::Apply(std::shared_ptr<const config::Update> update, std::function<void(ApplyResult)> done) {
+void WorkerPool::Apply(std::shared_ptr<const config::Update> update,
+                       std::function<void(ApplyResult)> done) {
   auto result = std::make_shared<ApplyResult>();
   std::vector<std::vector<ListenerPut>> puts(workers_.size());
   // A removed listener's address may be taken over by another one in the same update.
@@ -145,7 +157,8 @@ void WorkerPool::Apply(std::shared_ptr<const config::Update> update, std::functi
       result->refused_listeners.emplace_back(spec->name, error);
       continue;
     }
-    for (size_t w = 0; w < workers_.size(); ++w) puts[w].push_back({spec, std::move(fds[w]), take_from});
+    for (size_t w = 0; w < workers_.size(); ++w)
+      puts[w].push_back({spec, std::move(fds[w]), take_from});
   }
   for (const auto& [name, b] : change.removed) {
     change.released.insert(change.released.end(), b.bound.begin(), b.bound.end());
@@ -153,7 +166,8 @@ void WorkerPool::Apply(std::shared_ptr<const config::Update> update, std::functi
   closing_.insert(closing_.end(), change.released.begin(), change.released.end());
   auto left = std::make_shared<std::atomic<size_t>>(workers_.size());
   auto finish = [this, result, done = std::move(done), released = std::move(change.released)] {
-    for (const net::Address& a : released) closing_.erase(std::find(closing_.begin(), closing_.end(), a));
+    for (const net::Address& a : released)
+      closing_.erase(std::find(closing_.begin(), closing_.end(), a));
     if (done) done(std::move(*result));
   };
   for (size_t w = 0; w < workers_.size(); ++w) {

@@ -18,11 +18,13 @@ struct ApplyResult {
   std::vector<std::pair<std::string, std::string>> refused_listeners;
 };
 
-// All workers. Opens listening sockets, so that a taken address is known before anything changes, and hands updates to
-// every worker. Owner: app/. Thread: main. Destroyed when: the process ends; Stop() first.
+// All workers. Opens listening sockets, so that a taken address is known before anything changes,
+// and hands updates to every worker. Owner: app/. Thread: main. Destroyed when: the process ends;
+// Stop() first.
 class WorkerPool {
  public:
-  WorkerPool(event::Loop& main, observe::Registry& registry, observe::AccessLogs& logs, int workers);
+  WorkerPool(event::Loop& main, observe::Registry& registry, observe::AccessLogs& logs,
+             int workers);
   ~WorkerPool();
 
   void Start();
@@ -43,13 +45,14 @@ class WorkerPool {
   };
   // What one update does to sockets, while it is worked out.
   struct Change {
-    StringMap<Bound> removed;             // listeners that go, by name
-    std::vector<net::Address> released;   // addresses that no listener has any more once the workers have swapped
+    StringMap<Bound> removed;  // listeners that go, by name
+    std::vector<net::Address>
+        released;  // addresses that no listener has any more once the workers have swapped
   };
   bool Open(const config::ListenerSpec& spec, Change* change, std::string* take_from,
             std::vector<std::vector<int>>* fds, std::string* error);
-  bool OpenAddress(const config::ListenerSpec& spec, size_t a, const Change& change, net::Address* address,
-                   std::vector<std::vector<int>>* fds, std::string* error);
+  bool OpenAddress(const config::ListenerSpec& spec, size_t a, const Change& change,
+                   net::Address* address, std::vector<std::vector<int>>* fds, std::string* error);
 
   event::Loop& main_;
   std::vector<std::unique_ptr<Worker>> workers_;

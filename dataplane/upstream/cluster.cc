@@ -6,14 +6,17 @@ namespace weft::upstream {
 
 Cluster::Cluster(ClusterContext& context, std::shared_ptr<const ClusterSpec> spec,
                  std::shared_ptr<const EndpointSet> endpoints)
-    : context_(context), spec_(std::move(spec)), counters_(context.shard.Cluster(spec_->stat_name())) {
+    : context_(context),
+      spec_(std::move(spec)),
+      counters_(context.shard.Cluster(spec_->stat_name())) {
   SetEndpoints(std::move(endpoints));
 }
 
 Host* Cluster::Pick(uint64_t random) {
   if (endpoints_ == nullptr || endpoints_->pick == nullptr) return nullptr;
   const decide::PickTable& table = *endpoints_->pick;
-  // Workers begin at places of their own, else all of them would send their first request to the same host.
+  // Workers begin at places of their own, else all of them would send their first request to the
+  // same host.
   if ((spec_->lb_policy == LbPolicy::kRandom || !started_) && table.round() > 0) {
     cursor_.next = static_cast<uint32_t>(random % table.round());
     started_ = true;
@@ -60,20 +63,22 @@ Cluster* ClusterMap::Get(std::string_view name) {
   return e.live.get();
 }
 
-void ClusterMap::Put(std::shared_ptr<const ClusterSpec> spec, std::shared_ptr<const EndpointSet> endpoints) {
+void ClusterMap::Put(std::shared_ptr<const ClusterSpec> spec,
+                     std::shared_ptr<const EndpointSet> endpoints) {
   Entry& e = entries_[spec->name];
   e.spec = std::move(spec);
   if (endpoints != nullptr) e.endpoints = std::move(endpoints);
   if (e.live) {
-    // Connections follow the specification that they were made under: requests under way keep the old cluster, those
-    // that wait for a connection go to the new one.
+    // Connections follow the specification that they were made under: requests under way keep the
+    // old cluster, those that wait for a connection go to the new one.
     Rc<Cluster> old = std::move(e.live);
     --live_;
     old->Drain();
   }
 }
 
-void ClusterMap::PutEndpoints(const std::string& name, std::shared_ptr<const EndpointSet> endpoints) {
+void ClusterMap::PutEndpoints(const std::string& name,
+                              std::shared_ptr<const EndpointSet> endpoints) {
   auto it = entries_.find(name);
   if (it == entries_.end()) return;
   it->second.endpoints = endpoints;

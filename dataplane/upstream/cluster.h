@@ -21,7 +21,8 @@ struct ClusterContext {
   observe::Shard& shard;
 };
 
-// What one worker did with one endpoint, as `/clusters` sums it up over workers. Plain numbers: one thread.
+// What one worker did with one endpoint, as `/clusters` sums it up over workers. Plain numbers: one
+// thread.
 struct HostStats {
   uint64_t rq_total = 0, rq_success = 0, rq_error = 0, rq_timeout = 0;
   uint64_t rq_active = 0;
@@ -34,12 +35,13 @@ struct HostStatus {
   uint64_t cx_active = 0, cx_total = 0, cx_connect_fail = 0;
 };
 
-// One endpoint as a worker sees it: its address and its connections. An attempt holds a reference, so a removed
-// endpoint lives until its last request is over. Owner: Cluster and attempts, by Rc. Thread: the worker's.
+// One endpoint as a worker sees it: its address and its connections. An attempt holds a reference,
+// so a removed endpoint lives until its last request is over. Owner: Cluster and attempts, by Rc.
+// Thread: the worker's.
 class Host final : public RefCounted {
  public:
-  Host(ClusterContext& context, const EndpointSpec& endpoint, std::shared_ptr<const ClusterSpec> spec,
-       observe::ClusterCounters* counters)
+  Host(ClusterContext& context, const EndpointSpec& endpoint,
+       std::shared_ptr<const ClusterSpec> spec, observe::ClusterCounters* counters)
       : endpoint_(endpoint),
         address_text_(endpoint.address.ToString()),
         pool_(context.http1, std::move(spec), counters, endpoint.address) {}
@@ -57,18 +59,21 @@ class Host final : public RefCounted {
   ConnPool pool_;
 };
 
-// One cluster on one worker: hosts with their pools, and the balancer's cursor. Made at the first request to it.
-// Owner: ClusterMap and attempts, by Rc. Thread: the worker's.
+// One cluster on one worker: hosts with their pools, and the balancer's cursor. Made at the first
+// request to it. Owner: ClusterMap and attempts, by Rc. Thread: the worker's.
 class Cluster final : public RefCounted {
  public:
-  Cluster(ClusterContext& context, std::shared_ptr<const ClusterSpec> spec, std::shared_ptr<const EndpointSet> endpoints);
+  Cluster(ClusterContext& context, std::shared_ptr<const ClusterSpec> spec,
+          std::shared_ptr<const EndpointSet> endpoints);
 
   const ClusterSpec& spec() const { return *spec_; }
   observe::ClusterCounters& counters() { return *counters_; }
 
-  // The next host by weight; null when there is no usable one. `random` in case the policy needs one.
+  // The next host by weight; null when there is no usable one. `random` in case the policy needs
+  // one.
   Host* Pick(uint64_t random);
-  // Hosts whose address stays keep their connections; others drain, and who waits for one of them chooses again.
+  // Hosts whose address stays keep their connections; others drain, and who waits for one of them
+  // chooses again.
   void SetEndpoints(std::shared_ptr<const EndpointSet> endpoints);
   // Another cluster has taken the name over.
   void Drain();

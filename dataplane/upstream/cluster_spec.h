@@ -23,8 +23,8 @@ struct CircuitBreakers {
   uint32_t max_retries = 3;
 };
 
-// What all workers use of one cluster now, against CircuitBreakers: process-wide by meaning, hence the only atomic
-// read-modify-writes of the request path. Shared by successive specs of one name.
+// What all workers use of one cluster now, against CircuitBreakers: process-wide by meaning, hence
+// the only atomic read-modify-writes of the request path. Shared by successive specs of one name.
 struct ClusterUsage {
   std::atomic<uint32_t> connections{0}, pending{0}, requests{0}, retries{0};
 
@@ -41,7 +41,8 @@ enum class UpstreamProtocol : uint8_t { kHttp1, kHttp2 };
 enum class LbPolicy : uint8_t { kRoundRobin, kRandom };
 enum class DiscoveryType : uint8_t { kStatic, kEds, kStrictDns, kLogicalDns };
 
-// What a cluster is, without its endpoints: immutable, compiled once on the main thread, shared by all workers.
+// What a cluster is, without its endpoints: immutable, compiled once on the main thread, shared by
+// all workers.
 struct ClusterSpec {
   std::string name;
   std::string alt_stat_name;  // empty: name
@@ -50,20 +51,27 @@ struct ClusterSpec {
   MonoNanos connect_timeout = 5 * kSecond;
   LbPolicy lb_policy = LbPolicy::kRoundRobin;
   UpstreamProtocol protocol = UpstreamProtocol::kHttp1;
-  CircuitBreakers breakers;       // default priority
+  CircuitBreakers breakers;  // default priority
   // The compiler's caller replaces it by the usage of the spec that this one follows.
   std::shared_ptr<ClusterUsage> usage = std::make_shared<ClusterUsage>();
   uint32_t max_requests_per_connection = 0;  // 0: no limit
   MonoNanos idle_timeout = 3600 * kSecond;   // 0: none
   uint32_t max_response_head_bytes = 60 * 1024;
-  uint32_t buffer_limit = 1024 * 1024;       // per_connection_buffer_limit_bytes
+  uint32_t buffer_limit = 1024 * 1024;  // per_connection_buffer_limit_bytes
   bool tcp_keepalive = false;
   uint32_t keepalive_probes = 0, keepalive_time_s = 0, keepalive_interval_s = 0;  // 0: the kernel's
   // DNS clusters: host name and port of each endpoint are resolved by the main thread.
   const std::string& stat_name() const { return alt_stat_name.empty() ? name : alt_stat_name; }
 };
 
-enum class HealthStatus : uint8_t { kUnknown, kHealthy, kUnhealthy, kDraining, kTimeout, kDegraded };
+enum class HealthStatus : uint8_t {
+  kUnknown,
+  kHealthy,
+  kUnhealthy,
+  kDraining,
+  kTimeout,
+  kDegraded
+};
 
 struct EndpointSpec {
   net::Address address;
@@ -72,13 +80,18 @@ struct EndpointSpec {
   uint32_t priority = 0;
   HealthStatus health = HealthStatus::kUnknown;
   std::string region, zone, sub_zone;
-  bool usable() const { return health == HealthStatus::kUnknown || health == HealthStatus::kHealthy || health == HealthStatus::kDegraded; }
+  bool usable() const {
+    return health == HealthStatus::kUnknown || health == HealthStatus::kHealthy ||
+           health == HealthStatus::kDegraded;
+  }
 };
 
-// The endpoints of one cluster at one moment: immutable, shared by all workers. `version` is the hash of its wire form.
+// The endpoints of one cluster at one moment: immutable, shared by all workers. `version` is the
+// hash of its wire form.
 struct EndpointSet {
   std::vector<EndpointSpec> endpoints;
-  // Built once from the usable endpoints of the first priority that has one; indices into `endpoints`. Null: none.
+  // Built once from the usable endpoints of the first priority that has one; indices into
+  // `endpoints`. Null: none.
   std::shared_ptr<const decide::PickTable> pick;
   uint64_t version = 0;
 };

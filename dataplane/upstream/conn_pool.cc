@@ -11,13 +11,16 @@ class ConnPool::Dial final : private net::Connector::Handler {
   explicit Dial(ConnPool& pool)
       : pool_(pool), started_(pool.context_.loop.Now()), connector_(pool.context_.loop, this) {
     const ClusterSpec& s = *pool.spec_;
-    connector_.Start(pool.address_, s.connect_timeout,
-                     {s.tcp_keepalive, s.keepalive_probes, s.keepalive_time_s, s.keepalive_interval_s});
+    connector_.Start(
+        pool.address_, s.connect_timeout,
+        {s.tcp_keepalive, s.keepalive_probes, s.keepalive_time_s, s.keepalive_interval_s});
   }
   MonoNanos started() const { return started_; }
 
  private:
-  void OnConnected(std::unique_ptr<net::Transport> transport) override { pool_.OnDialed(*this, std::move(transport)); }
+  void OnConnected(std::unique_ptr<net::Transport> transport) override {
+    pool_.OnDialed(*this, std::move(transport));
+  }
   void OnConnectFailed(int error) override { pool_.OnDialFailed(*this, error); }
   ConnPool& pool_;
   const MonoNanos started_;
@@ -47,7 +50,8 @@ ConnPool::~ConnPool() {
     Withdraw();
     r->pool_ = nullptr;
   }
-  // Dials that are over are not among them, so none is on the stack: they end now, before their socket's event comes.
+  // Dials that are over are not among them, so none is on the stack: they end now, before their
+  // socket's event comes.
   for (size_t i = dials_.size(); i > 0; --i) DialOver();
   dials_.clear();
   while (auto* c = idle_.front()) c->Close();
@@ -78,7 +82,8 @@ void ConnPool::Acquire(StreamRequest* request, Want want) {
   }
   if (!ClusterUsage::Take(spec_->usage->pending, spec_->breakers.max_pending_requests)) {
     counters_->upstream_rq_pending_overflow.Inc();
-    request->OnStreamFailed({ErrorCode::kOverflow, Side::kLocal, true, 0, "max_pending_requests is reached"});
+    request->OnStreamFailed(
+        {ErrorCode::kOverflow, Side::kLocal, true, 0, "max_pending_requests is reached"});
     return;
   }
   bool dialed = false;
@@ -89,7 +94,8 @@ void ConnPool::Acquire(StreamRequest* request, Want want) {
     if (connections_ == 0) {
       // Other workers hold every connection; none will ever become free here.
       ClusterUsage::Give(spec_->usage->pending);
-      request->OnStreamFailed({ErrorCode::kOverflow, Side::kLocal, true, 0, "max_connections is reached"});
+      request->OnStreamFailed(
+          {ErrorCode::kOverflow, Side::kLocal, true, 0, "max_connections is reached"});
       return;
     }
   }
@@ -141,9 +147,10 @@ void ConnPool::OnDialFailed(Dial& dial, int error) {
   context_.loop.DeferDelete(std::move(*it));
   dials_.erase(it);
   if (!pending_.empty()) counters_->upstream_rq_pending_failure_eject.Inc();
-  if (FailOne(error == ETIMEDOUT
-                  ? Error{ErrorCode::kConnectTimeout, Side::kUpstream, true, error, "connection timeout"}
-                  : Error{ErrorCode::kConnectFailed, Side::kUpstream, true, error, "connection failure"})) {
+  if (FailOne(error == ETIMEDOUT ? Error{ErrorCode::kConnectTimeout, Side::kUpstream, true, error,
+                                         "connection timeout"}
+                                 : Error{ErrorCode::kConnectFailed, Side::kUpstream, true, error,
+                                         "connection failure"})) {
     ServePending();
   }
 }
@@ -173,7 +180,8 @@ bool ConnPool::FailOne(const Error& error) {
   return true;
 }
 
-// Tells everyone who waits now, not those who come back meanwhile. False when this pool is gone after it.
+// Tells everyone who waits now, not those who come back meanwhile. False when this pool is gone
+// after it.
 bool ConnPool::FailAll(const Error& error) {
   for (size_t n = pending_count_; n > 0; --n) {
     if (!FailOne(error)) return false;
@@ -181,8 +189,9 @@ bool ConnPool::FailAll(const Error& error) {
   return true;
 }
 
-// A connection or a dial is over. Who waited for it gets a dial; when none is allowed and no connection is left here
-// that could become free (other workers hold them all), nobody may be left to wait.
+// A connection or a dial is over. Who waited for it gets a dial; when none is allowed and no
+// connection is left here that could become free (other workers hold them all), nobody may be left
+// to wait.
 void ConnPool::ServePending() {
   while (pending_count_ > dials_.size() &&
          ClusterUsage::Take(spec_->usage->connections, spec_->breakers.max_connections)) {

@@ -14,7 +14,8 @@ namespace weft::upstream {
 
 class ConnPool;
 
-// One wish for a stream to a host. Embedded in the Attempt; destroying it (or Cancel) withdraws the wish.
+// One wish for a stream to a host. Embedded in the Attempt; destroying it (or Cancel) withdraws the
+// wish.
 class StreamRequest : public ListLink<> {
  public:
   // Exactly one of the two comes, possibly from inside Acquire.
@@ -28,21 +29,22 @@ class StreamRequest : public ListLink<> {
   ConnPool* pool_ = nullptr;  // while pending
 };
 
-// HTTP/1 connections of one worker to one endpoint. Idle ones are lent last in, first out: the warm ones stay warm and
-// the others age out. A request that finds none idle dials one and waits; whichever connection is free first serves it.
-// Owner: Host. Thread: the worker's. Destroyed when: the host is; every stream is over then.
+// HTTP/1 connections of one worker to one endpoint. Idle ones are lent last in, first out: the warm
+// ones stay warm and the others age out. A request that finds none idle dials one and waits;
+// whichever connection is free first serves it. Owner: Host. Thread: the worker's. Destroyed when:
+// the host is; every stream is over then.
 class ConnPool final : private http::h1::ClientConnection::Owner {
  public:
   ConnPool(http::h1::ClientContext& context, std::shared_ptr<const ClusterSpec> spec,
            observe::ClusterCounters* counters, const net::Address& address);
   ~ConnPool();
 
-  // kFresh: on a connection that carried no request before, if one more is allowed. For a request whose kept-alive
-  // connection turned out to be dead: the others may be too.
+  // kFresh: on a connection that carried no request before, if one more is allowed. For a request
+  // whose kept-alive connection turned out to be dead: the others may be too.
   enum class Want : uint8_t { kAny, kFresh };
   void Acquire(StreamRequest* request, Want want = Want::kAny);
-  // Closes idle connections, and the others after their request; who waits is told to choose again (kDrain). For
-  // endpoints that were removed.
+  // Closes idle connections, and the others after their request; who waits is told to choose again
+  // (kDrain). For endpoints that were removed.
   void Drain();
 
   size_t idle_count() const { return idle_count_; }
@@ -79,7 +81,8 @@ class ConnPool final : private http::h1::ClientConnection::Owner {
   size_t pending_count_ = 0, idle_count_ = 0, connections_ = 0;
   uint64_t dialed_ = 0, dial_failures_ = 0;
   bool draining_ = false;
-  bool* destroyed_ = nullptr;  // set while who waits is told of a failure: it may let go of the last reference
+  bool* destroyed_ =
+      nullptr;  // set while who waits is told of a failure: it may let go of the last reference
 };
 
 }  // namespace weft::upstream

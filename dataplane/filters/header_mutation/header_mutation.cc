@@ -8,7 +8,8 @@
 namespace weft::filters {
 namespace {
 
-bool CompileList(const google::protobuf::RepeatedPtrField<envoy::config::common::mutation_rules::v3::HeaderMutation>& in,
+bool CompileList(const google::protobuf::RepeatedPtrField<
+                     envoy::config::common::mutation_rules::v3::HeaderMutation>& in,
                  const std::string& path, decide::RegexPool* regexes, decide::Errors* errors,
                  std::vector<decide::HeaderMutation>* out) {
   bool ok = true;
@@ -21,18 +22,20 @@ bool CompileList(const google::protobuf::RepeatedPtrField<envoy::config::common:
 }  // namespace
 
 std::shared_ptr<const HeaderMutations> HeaderMutations::Compile(
-    const envoy::extensions::filters::http::header_mutation::v3::Mutations& mutations, const std::string& path,
-    decide::Errors* errors) {
+    const envoy::extensions::filters::http::header_mutation::v3::Mutations& mutations,
+    const std::string& path, decide::Errors* errors) {
   auto m = std::make_shared<HeaderMutations>();
   decide::RegexPool regexes;
-  bool request = CompileList(mutations.request_mutations(), path + ".request_mutations", &regexes, errors, &m->request);
-  bool response =
-      CompileList(mutations.response_mutations(), path + ".response_mutations", &regexes, errors, &m->response);
+  bool request = CompileList(mutations.request_mutations(), path + ".request_mutations", &regexes,
+                             errors, &m->request);
+  bool response = CompileList(mutations.response_mutations(), path + ".response_mutations",
+                              &regexes, errors, &m->response);
   return request && response ? m : nullptr;
 }
 
 std::shared_ptr<const HeaderMutationFilter> HeaderMutationFilter::Compile(
-    std::string name, const envoy::extensions::filters::http::header_mutation::v3::HeaderMutation& config,
+    std::string name,
+    const envoy::extensions::filters::http::header_mutation::v3::HeaderMutation& config,
     const std::string& path, decide::Errors* errors) {
   std::shared_ptr<HeaderMutationFilter> f(new HeaderMutationFilter);
   f->name_ = std::move(name);
@@ -55,12 +58,16 @@ void HeaderMutationFilter::ForEach(proxy::Exchange& exchange, F f) const {
 }
 
 proxy::Verdict HeaderMutationFilter::OnRequestHead(proxy::Exchange& exchange) const {
-  ForEach(exchange, [&](const HeaderMutations& m) { exchange.Mutate(m.request, exchange.request().headers); });
+  ForEach(exchange, [&](const HeaderMutations& m) {
+    exchange.Mutate(m.request, exchange.request().headers);
+  });
   return proxy::Verdict::kContinue;
 }
 
 proxy::Verdict HeaderMutationFilter::OnResponseHead(proxy::Exchange& exchange) const {
-  ForEach(exchange, [&](const HeaderMutations& m) { exchange.Mutate(m.response, exchange.response().headers); });
+  ForEach(exchange, [&](const HeaderMutations& m) {
+    exchange.Mutate(m.response, exchange.response().headers);
+  });
   return proxy::Verdict::kContinue;
 }
 

@@ -16,18 +16,19 @@ struct HeaderMutations {
 
   // Null when there was an error; errors carry paths below `path`.
   static std::shared_ptr<const HeaderMutations> Compile(
-      const envoy::extensions::filters::http::header_mutation::v3::Mutations& mutations, const std::string& path,
-      decide::Errors* errors);
+      const envoy::extensions::filters::http::header_mutation::v3::Mutations& mutations,
+      const std::string& path, decide::Errors* errors);
 };
 
-// envoy.filters.http.header_mutation: changes heads by the filter's configuration, then by each route level's: from the
-// most specific to the most general one, or the other way round with most_specific_header_mutations_wins, so that later
-// changes override earlier ones (Envoy docs: header_mutation filter).
-// Stateless: one object serves all exchanges. Thread: immutable, any.
+// envoy.filters.http.header_mutation: changes heads by the filter's configuration, then by each
+// route level's: from the most specific to the most general one, or the other way round with
+// most_specific_header_mutations_wins, so that later changes override earlier ones (Envoy docs:
+// header_mutation filter). Stateless: one object serves all exchanges. Thread: immutable, any.
 class HeaderMutationFilter final : public proxy::FilterFactory {
  public:
   static std::shared_ptr<const HeaderMutationFilter> Compile(
-      std::string name, const envoy::extensions::filters::http::header_mutation::v3::HeaderMutation& config,
+      std::string name,
+      const envoy::extensions::filters::http::header_mutation::v3::HeaderMutation& config,
       const std::string& path, decide::Errors* errors);
 
   std::string_view name() const override { return name_; }

@@ -60,7 +60,8 @@ ClientConnection::ClientConnection(ClientContext& context, const ClientOptions& 
       transport_(std::move(transport)),
       owner_(owner),
       idle_timer_(
-          context.loop.timers(), [](void* self) { static_cast<ClientConnection*>(self)->Close(); }, this),
+          context.loop.timers(), [](void* self) { static_cast<ClientConnection*>(self)->Close(); },
+          this),
       created_(context.loop.Now()) {
   transport_->set_handler(this);
   if (options_.idle_timeout > 0) idle_timer_.Arm(options_.idle_timeout);
@@ -127,7 +128,8 @@ void ClientConnection::OnPipeReady() {
     if (m_->request_framing == BodyFraming::kChunked) {
       WriteLastChunk(pipe.trailers(), context_.slab, m_->out);
     } else if (m_->request_left != 0) {
-      Reset({ErrorCode::kInternal, Side::kLocal, false, 0, "request body does not match its length"});
+      Reset(
+          {ErrorCode::kInternal, Side::kLocal, false, 0, "request body does not match its length"});
       return;
     }
     m_->request_complete = true;
@@ -142,7 +144,8 @@ void ClientConnection::Flush() {
   m_->sent += written;
   total_sent_ += written;
   if (rc != 0 && rc != -EAGAIN) {
-    // The peer may have answered before it closed (413, 401): what is in the receive buffer counts first.
+    // The peer may have answered before it closed (413, 401): what is in the receive buffer counts
+    // first.
     m_->request_body = nullptr;
     m_->out.Clear();
     close_after_ = true;
@@ -156,7 +159,8 @@ void ClientConnection::Flush() {
 void ClientConnection::OnWritable() {
   if (m_ == nullptr || state_ == State::kClosed) return;  // in the turn of the close
   Flush();
-  if (m_ != nullptr && state_ != State::kClosed && m_->out.empty() && m_->request_body != nullptr) OnPipeReady();
+  if (m_ != nullptr && state_ != State::kClosed && m_->out.empty() && m_->request_body != nullptr)
+    OnPipeReady();
 }
 
 void ClientConnection::RunAtTurnEnd() {
@@ -196,9 +200,11 @@ bool ClientConnection::EnsureReadSpace() {
   uint32_t used = end_ - begin_;
   uint32_t most = options_.limits.max_bytes + 4096;
   if (!in_head || used >= most) return false;
-  buffer::BlockRef bigger = context_.slab.GetLarge(std::min(std::max(used * 2, buffer::Slab::kBlockBytes), most));
+  buffer::BlockRef bigger =
+      context_.slab.GetLarge(std::min(std::max(used * 2, buffer::Slab::kBlockBytes), most));
   memcpy(bigger->data(), block_->data() + begin_, used);
-  (state_ == State::kHead ? m_->head.headers : m_->trailers).Rebase(block_->data() + begin_, used, bigger->data());
+  (state_ == State::kHead ? m_->head.headers : m_->trailers)
+      .Rebase(block_->data() + begin_, used, bigger->data());
   block_ = std::move(bigger);
   begin_ = 0;
   end_ = used;
@@ -208,7 +214,8 @@ bool ClientConnection::EnsureReadSpace() {
 void ClientConnection::OnReadable() {
   if (state_ == State::kClosed) return;
   if (state_ == State::kIdle) {
-    // Nothing is expected: an end, an error, or bytes that no request asked for all end the connection.
+    // Nothing is expected: an end, an error, or bytes that no request asked for all end the
+    // connection.
     char byte[16];
     iovec iov = {byte, sizeof(byte)};
     if (transport_->Read(&iov, 1) != -EAGAIN) Close();
@@ -221,7 +228,9 @@ void ClientConnection::OnReadable() {
     transport_->SetReading(false);
     return;
   }
-  bool blocked = (state_ == State::kBody || state_ == State::kChunkedBody || state_ == State::kUntilClose) && m_->body.full();
+  bool blocked =
+      (state_ == State::kBody || state_ == State::kChunkedBody || state_ == State::kUntilClose) &&
+      m_->body.full();
   if (blocked || !EnsureReadSpace()) {
     reading_off_ = true;
     transport_->SetReading(false);
@@ -311,7 +320,9 @@ bool ClientConnection::ProcessHead() {
   }
   m_->body.Reset(this, options_.buffer_bytes);
   m_->body_left = m_->head.content_length;
-  state_ = m_->parser.chunked() ? State::kChunkedBody : m_->parser.until_close() ? State::kUntilClose : State::kBody;
+  state_ = m_->parser.chunked()       ? State::kChunkedBody
+           : m_->parser.until_close() ? State::kUntilClose
+                                      : State::kBody;
   if (events_ != nullptr) events_->OnResponse(m_->head, &m_->body);
   if (state_ == State::kClosed) return false;
   m_->notify = true;
@@ -385,10 +396,12 @@ void ClientConnection::ResponseComplete(const HeaderMap* trailers) {
   state_ = State::kDone;
 }
 
-// Returns the connection to the pool once the exchange's owner let go and both messages are complete.
+// Returns the connection to the pool once the exchange's owner let go and both messages are
+// complete.
 void ClientConnection::MaybeEnd() {
   if (state_ != State::kDone || events_ != nullptr || processing_) return;
-  if (begin_ != end_) close_after_ = true;  // bytes behind the response: not ours, so nothing after them is trusted
+  if (begin_ != end_)
+    close_after_ = true;  // bytes behind the response: not ours, so nothing after them is trusted
   if (!m_->request_complete || !m_->out.empty() || close_after_ || reading_off_) {
     Close();
     return;
@@ -474,7 +487,8 @@ void ClientConnection::Close() {
   ClientStreamEvents* events = std::exchange(events_, nullptr);
   owner_->OnClosed(*this);
   if (events != nullptr) {
-    events->OnClientReset({ErrorCode::kDisconnect, Side::kLocal, false, 0, "upstream connection closed"});
+    events->OnClientReset(
+        {ErrorCode::kDisconnect, Side::kLocal, false, 0, "upstream connection closed"});
   }
 }
 

@@ -32,9 +32,10 @@ struct ClientContext {
 
 struct ClientConnectionTag;
 
-// One upstream HTTP/1 connection: one request at a time, never pipelined. Between requests it keeps reading, so that a
-// close by the peer is seen at once and no idle connection holds a buffer.
-// Owner: the connection pool; after OnClosed the owner frees it by Loop::DeferDelete. Thread: the worker's.
+// One upstream HTTP/1 connection: one request at a time, never pipelined. Between requests it keeps
+// reading, so that a close by the peer is seen at once and no idle connection holds a buffer.
+// Owner: the connection pool; after OnClosed the owner frees it by Loop::DeferDelete. Thread: the
+// worker's.
 class ClientConnection final : public ListLink<ClientConnectionTag>,
                                public ClientStream,
                                private net::Transport::Handler,
@@ -52,8 +53,8 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
     ~Owner() = default;
   };
 
-  ClientConnection(ClientContext& context, const ClientOptions& options, std::unique_ptr<net::Transport> transport,
-                   Owner* owner);
+  ClientConnection(ClientContext& context, const ClientOptions& options,
+                   std::unique_ptr<net::Transport> transport, Owner* owner);
   ~ClientConnection();
 
   bool idle() const { return state_ == State::kIdle; }
@@ -81,7 +82,16 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
   uint64_t bytes_received() const override;
 
  private:
-  enum class State : uint8_t { kIdle, kHead, kBody, kChunkedBody, kUntilClose, kTrailers, kDone, kClosed };
+  enum class State : uint8_t {
+    kIdle,
+    kHead,
+    kBody,
+    kChunkedBody,
+    kUntilClose,
+    kTrailers,
+    kDone,
+    kClosed
+  };
 
   void OnReadable() override;
   void OnWritable() override;

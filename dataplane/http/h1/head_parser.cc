@@ -13,12 +13,16 @@ constexpr std::array<uint8_t, 256> MakeClasses() {
   for (int c = 0; c < 256; ++c) {
     uint8_t v = 0;
     bool alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    if (alnum || (c != 0 && c < 127 && std::string_view("!#$%&'*+-.^_`|~").find(static_cast<char>(c)) != std::string_view::npos)) {
+    if (alnum || (c != 0 && c < 127 &&
+                  std::string_view("!#$%&'*+-.^_`|~").find(static_cast<char>(c)) !=
+                      std::string_view::npos)) {
       v |= kTokenChar;
     }
     if (c == '\t' || (c >= 0x20 && c != 0x7f)) v |= kValueChar;
     if (c > 0x20 && c < 0x7f && c != '#') v |= kTargetChar;
-    if (alnum || (c != 0 && c < 127 && std::string_view("-._~%!$&'()*+,;=:[]").find(static_cast<char>(c)) != std::string_view::npos)) {
+    if (alnum || (c != 0 && c < 127 &&
+                  std::string_view("-._~%!$&'()*+,;=:[]").find(static_cast<char>(c)) !=
+                      std::string_view::npos)) {
       v |= kHostChar;
     }
     t[static_cast<size_t>(c)] = v;
@@ -59,15 +63,18 @@ LineResult TakeLine(std::string_view buf, size_t* at, size_t* scan, std::string_
 constexpr std::string_view kBareLf = "a line ends with LF instead of CRLF";
 
 // Splits a field line; empty detail on success.
-std::string_view SplitField(std::string_view line, std::string_view* name, std::string_view* value) {
-  if (line[0] == ' ' || line[0] == '\t') return "a header line starts with a space (obsolete line folding)";
+std::string_view SplitField(std::string_view line, std::string_view* name,
+                            std::string_view* value) {
+  if (line[0] == ' ' || line[0] == '\t')
+    return "a header line starts with a space (obsolete line folding)";
   size_t colon = line.find(':');
   if (colon == std::string_view::npos) return "a header line has no colon";
   *name = line.substr(0, colon);
   if (name->empty()) return "a header has no name";
   if (!All(*name, kTokenChar)) {
-    return name->back() == ' ' || name->back() == '\t' ? "a space stands between a header name and its colon"
-                                                       : "a header name has a forbidden character";
+    return name->back() == ' ' || name->back() == '\t'
+               ? "a space stands between a header name and its colon"
+               : "a header name has a forbidden character";
   }
   *value = TrimOws(line.substr(colon + 1));
   if (!All(*value, kValueChar)) return "a header value has a control character";
@@ -92,18 +99,21 @@ bool HeadParser::Field(std::string_view line, const HeadLimits& limits, HeaderMa
 bool HeadParser::RequestLine(std::string_view line, RequestHead* head) {
   size_t sp1 = line.find(' ');
   size_t sp2 = line.rfind(' ');
-  if (sp1 == std::string_view::npos || sp2 == sp1) return Fail(400, "the request line is not METHOD TARGET VERSION");
+  if (sp1 == std::string_view::npos || sp2 == sp1)
+    return Fail(400, "the request line is not METHOD TARGET VERSION");
   std::string_view method = line.substr(0, sp1), target = line.substr(sp1 + 1, sp2 - sp1 - 1),
                    version = line.substr(sp2 + 1);
   if (!IsToken(method)) return Fail(400, "the method is not a token");
-  if (version.size() != 8 || version.substr(0, 5) != "HTTP/" || version[6] != '.' || version[5] < '0' ||
-      version[5] > '9' || version[7] < '0' || version[7] > '9') {
+  if (version.size() != 8 || version.substr(0, 5) != "HTTP/" || version[6] != '.' ||
+      version[5] < '0' || version[5] > '9' || version[7] < '0' || version[7] > '9') {
     return Fail(400, "the request line does not end with an HTTP version");
   }
   if (version[5] != '1') return Fail(505, "HTTP version not supported");
-  if (version[7] > '1') version = "HTTP/1.1";  // a higher minor version is answered as 1.1 (RFC 9110 section 2.5)
+  if (version[7] > '1')
+    version = "HTTP/1.1";  // a higher minor version is answered as 1.1 (RFC 9110 section 2.5)
   head->protocol = version[7] == '0' ? Protocol::kHttp10 : Protocol::kHttp11;
-  if (target.empty() || !All(target, kTargetChar)) return Fail(400, "the request target has a forbidden character");
+  if (target.empty() || !All(target, kTargetChar))
+    return Fail(400, "the request target has a forbidden character");
   head->method = method;
   if (method == "CONNECT") {  // authority-form, RFC 9112 section 3.2.3
     if (!IsAuthority(target)) return Fail(400, "CONNECT needs host:port as its target");
@@ -118,7 +128,8 @@ bool HeadParser::RequestLine(std::string_view line, RequestHead* head) {
   } else {
     // absolute-form, RFC 9112 section 3.2.2: its authority replaces the Host field.
     size_t sep = target.find("://");
-    if (sep == std::string_view::npos) return Fail(400, "the request target is neither a path nor a URL");
+    if (sep == std::string_view::npos)
+      return Fail(400, "the request target is neither a path nor a URL");
     std::string_view scheme = target.substr(0, sep);
     if (!EqualsIgnoreCase(scheme, "http") && !EqualsIgnoreCase(scheme, "https")) {
       return Fail(400, "the request target's scheme is neither http nor https");
@@ -141,7 +152,8 @@ bool HeadParser::RequestLine(std::string_view line, RequestHead* head) {
 }
 
 bool HeadParser::StatusLine(std::string_view line, ResponseHead* head) {
-  if (line.size() < 12 || line.substr(0, 7) != "HTTP/1." || (line[7] != '0' && line[7] != '1') || line[8] != ' ') {
+  if (line.size() < 12 || line.substr(0, 7) != "HTTP/1." || (line[7] != '0' && line[7] != '1') ||
+      line[8] != ' ') {
     return Fail(502, "the status line does not begin with HTTP/1.0 or HTTP/1.1");
   }
   int status = 0;
@@ -151,7 +163,8 @@ bool HeadParser::StatusLine(std::string_view line, ResponseHead* head) {
   }
   if (status < 100) return Fail(502, "the status code is below 100");
   if (line.size() > 12 && line[12] != ' ') return Fail(502, "the status code is not three digits");
-  if (!All(line.substr(12), kValueChar)) return Fail(502, "the reason phrase has a control character");
+  if (!All(line.substr(12), kValueChar))
+    return Fail(502, "the reason phrase has a control character");
   head->status = status;
   head->protocol = line[7] == '0' ? Protocol::kHttp10 : Protocol::kHttp11;
   return true;
@@ -166,7 +179,8 @@ bool HeadParser::Framing(HeaderMap& headers, bool http10, int64_t* length) {
     if (http10) return Fail(400, "Transfer-Encoding in HTTP/1.0");
     if (headers.Count("transfer-encoding") > 1) return Fail(400, "more than one Transfer-Encoding");
     if (!EqualsIgnoreCase(te->value, "chunked")) {
-      // "gzip, chunked" could be relayed only with its coding known; a final coding other than chunked has no end.
+      // "gzip, chunked" could be relayed only with its coding known; a final coding other than
+      // chunked has no end.
       return ListHasToken(te->value, "chunked") ? Fail(501, "a transfer coding other than chunked")
                                                 : Fail(501, "Transfer-Encoding is not chunked");
     }
@@ -210,7 +224,8 @@ bool HeadParser::FinishRequest(RequestHead* head) {
     if (!http10) return Fail(400, "no Host header");
   } else {
     if (h.Count("host") > 1) return Fail(400, "more than one Host header");
-    if (!host->value.empty() && !IsAuthority(host->value)) return Fail(400, "the Host header is not a valid host");
+    if (!host->value.empty() && !IsAuthority(host->value))
+      return Fail(400, "the Host header is not a valid host");
     if (!absolute_form_) {
       head->authority = host->value;
       if (host->value.empty()) return Fail(400, "the Host header is empty");
@@ -223,7 +238,8 @@ bool HeadParser::FinishRequest(RequestHead* head) {
   head->has_body = chunked_ || length > 0;
   head->content_length = chunked_ ? kUnknownLength : (length > 0 ? length : 0);
   if (const Header* e = h.Find(HeaderId::kExpect)) {
-    if (!EqualsIgnoreCase(e->value, "100-continue")) return Fail(417, "Expect asks for something unknown");
+    if (!EqualsIgnoreCase(e->value, "100-continue"))
+      return Fail(417, "Expect asks for something unknown");
     head->expect_continue = head->has_body && !http10;
     h.Remove(HeaderId::kExpect);
   }
@@ -238,11 +254,14 @@ bool HeadParser::FinishResponse(std::string_view request_method, ResponseHead* h
   bool http10 = head->protocol == Protocol::kHttp10;
   if (!Framing(head->headers, http10, &length)) return false;
   Connection(head->headers, http10);
-  bool bodiless = head->status < 200 || head->status == 204 || head->status == 304 || request_method == "HEAD";
+  bool bodiless =
+      head->status < 200 || head->status == 204 || head->status == 304 || request_method == "HEAD";
   if (head->status < 200 || head->status == 204) {
     if (chunked_ || length >= 0) {
-      // RFC 9112 section 6.1 and RFC 9110 section 8.6 forbid them here: a recipient that believed them would desync.
-      if (chunked_ || length > 0) return Fail(502, "a body is announced for a status that has none");
+      // RFC 9112 section 6.1 and RFC 9110 section 8.6 forbid them here: a recipient that believed
+      // them would desync.
+      if (chunked_ || length > 0)
+        return Fail(502, "a body is announced for a status that has none");
       length = kUnknownLength;
     }
   }
@@ -271,7 +290,8 @@ bool HeadParser::FinishResponse(std::string_view request_method, ResponseHead* h
   return true;
 }
 
-HeadParser::Result HeadParser::ParseRequest(std::string_view buf, const HeadLimits& limits, RequestHead* head) {
+HeadParser::Result HeadParser::ParseRequest(std::string_view buf, const HeadLimits& limits,
+                                            RequestHead* head) {
   for (;;) {
     std::string_view line;
     switch (TakeLine(buf, &at_, &scan_, &line)) {
@@ -284,7 +304,8 @@ HeadParser::Result HeadParser::ParseRequest(std::string_view buf, const HeadLimi
           return Result::kError;
         }
         // A first byte that can't start a method will not become one (TLS hello, binary protocols).
-        if (!start_line_ && at_ == 0 && !buf.empty() && buf[0] != '\r' && !IsToken(buf.substr(0, 1))) {
+        if (!start_line_ && at_ == 0 && !buf.empty() && buf[0] != '\r' &&
+            !IsToken(buf.substr(0, 1))) {
           Fail(400, "this is not HTTP");
           return Result::kError;
         }
@@ -297,7 +318,8 @@ HeadParser::Result HeadParser::ParseRequest(std::string_view buf, const HeadLimi
       return Result::kError;
     }
     if (!start_line_) {
-      if (line.empty()) {  // RFC 9112 section 2.2: empty lines before the request line are ignored, within reason
+      if (line.empty()) {  // RFC 9112 section 2.2: empty lines before the request line are ignored,
+                           // within reason
         if (at_ > 8) {
           Fail(400, "empty lines instead of a request");
           return Result::kError;
@@ -350,7 +372,10 @@ ChunkedDecoder::Result ChunkedDecoder::Next(std::string_view* in, std::string_vi
     char c = in->front();
     switch (state_) {
       case State::kSize: {
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
         if (digit >= 0) {
           if (++digits_ > 15) return Fail("a chunk size is too large");
           left_ = left_ * 16 + static_cast<uint64_t>(digit);
@@ -409,7 +434,8 @@ ChunkedDecoder::Result ChunkedDecoder::Next(std::string_view* in, std::string_vi
   return Result::kNeedMore;
 }
 
-HeadParser::Result TrailerParser::Parse(std::string_view buf, const HeadLimits& limits, HeaderMap* trailers) {
+HeadParser::Result TrailerParser::Parse(std::string_view buf, const HeadLimits& limits,
+                                        HeaderMap* trailers) {
   for (;;) {
     std::string_view line;
     LineResult r = TakeLine(buf, &at_, &scan_, &line);

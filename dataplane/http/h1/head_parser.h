@@ -13,28 +13,30 @@ struct HeadLimits {
   uint32_t max_headers = 100;
 };
 
-// Why a message was refused: the status that a server answers (400, 431, 501, 505) and a static sentence.
+// Why a message was refused: the status that a server answers (400, 431, 501, 505) and a static
+// sentence.
 struct ParseError {
   int status = 0;
   std::string_view detail;
   explicit operator bool() const { return status != 0; }
 };
 
-// Reads the head of an HTTP/1 message as it arrives: each complete line is taken at once, so that a peer that drips
-// bytes costs linear time and an error is found at its line. Strict by RFC 9112: CRLF only, no obs-fold, no bare CR,
-// LF or NUL, no space before a colon; anything ambiguous in framing is an error.
-// The bytes stay where the caller has them; heads hold views. Owner: a connection's message state.
+// Reads the head of an HTTP/1 message as it arrives: each complete line is taken at once, so that a
+// peer that drips bytes costs linear time and an error is found at its line. Strict by RFC 9112:
+// CRLF only, no obs-fold, no bare CR, LF or NUL, no space before a colon; anything ambiguous in
+// framing is an error. The bytes stay where the caller has them; heads hold views. Owner: a
+// connection's message state.
 class HeadParser {
  public:
   enum class Result { kNeedMore, kDone, kError };
 
   void Reset() { *this = HeadParser(); }
-  // `buf` holds the message from its first byte; call again with the same bytes and more behind them.
-  // kDone: head_bytes() of `buf` are consumed and `head` is complete and checked.
+  // `buf` holds the message from its first byte; call again with the same bytes and more behind
+  // them. kDone: head_bytes() of `buf` are consumed and `head` is complete and checked.
   Result ParseRequest(std::string_view buf, const HeadLimits& limits, RequestHead* head);
   // `to_head`: the request was HEAD. `after_upgrade`: a 101 is expected and allowed.
-  Result ParseResponse(std::string_view buf, const HeadLimits& limits, std::string_view request_method,
-                       ResponseHead* head);
+  Result ParseResponse(std::string_view buf, const HeadLimits& limits,
+                       std::string_view request_method, ResponseHead* head);
 
   size_t head_bytes() const { return at_; }
   const ParseError& error() const { return error_; }
@@ -52,7 +54,8 @@ class HeadParser {
   bool StatusLine(std::string_view line, ResponseHead* head);
   bool FinishRequest(RequestHead* head);
   bool FinishResponse(std::string_view request_method, ResponseHead* head);
-  // Content-Length and Transfer-Encoding of either direction. length: kUnknownLength when there is none.
+  // Content-Length and Transfer-Encoding of either direction. length: kUnknownLength when there is
+  // none.
   bool Framing(HeaderMap& headers, bool http10, int64_t* length);
   bool Connection(const HeaderMap& headers, bool http10);
   bool Fail(int status, std::string_view detail) {
@@ -65,7 +68,8 @@ class HeadParser {
   ParseError error_;
   bool start_line_ = false;
   bool absolute_form_ = false;
-  bool chunked_ = false, keep_alive_ = true, until_close_ = false, has_close_ = false, has_upgrade_token_ = false;
+  bool chunked_ = false, keep_alive_ = true, until_close_ = false, has_close_ = false,
+       has_upgrade_token_ = false;
 };
 
 // Body framing by chunks (RFC 9112 section 7.1), incremental, in place: emits ranges of the input.
@@ -73,8 +77,9 @@ class ChunkedDecoder {
  public:
   enum class Result { kNeedMore, kData, kTrailers, kError };
   void Reset() { *this = ChunkedDecoder(); }
-  // Takes from the front of *in. kData: *data is a piece of the body. kTrailers: the last chunk is over, *in begins at
-  // the trailer section (read it with TrailerParser). kNeedMore: *in is used up.
+  // Takes from the front of *in. kData: *data is a piece of the body. kTrailers: the last chunk is
+  // over, *in begins at the trailer section (read it with TrailerParser). kNeedMore: *in is used
+  // up.
   Result Next(std::string_view* in, std::string_view* data);
   const ParseError& error() const { return error_; }
 
@@ -91,7 +96,8 @@ class ChunkedDecoder {
   ParseError error_;
 };
 
-// Trailer section: field lines up to an empty line. Framing and routing fields are dropped (RFC 9110 section 6.5.1).
+// Trailer section: field lines up to an empty line. Framing and routing fields are dropped (RFC
+// 9110 section 6.5.1).
 class TrailerParser {
  public:
   void Reset() { *this = TrailerParser(); }

@@ -6,10 +6,12 @@
 namespace weft::http::h1 {
 namespace {
 
-// Collects a head in one block, so that it becomes one slice; a head beyond a block goes on in the next.
+// Collects a head in one block, so that it becomes one slice; a head beyond a block goes on in the
+// next.
 class Writer {
  public:
-  Writer(buffer::Slab& slab, buffer::SliceBuffer& out) : slab_(slab), out_(out), block_(slab.Get()) {
+  Writer(buffer::Slab& slab, buffer::SliceBuffer& out)
+      : slab_(slab), out_(out), block_(slab.Get()) {
     at_ = start_ = block_->data();
     end_ = at_ + block_->capacity();
   }
@@ -68,7 +70,9 @@ void Fields(Writer& w, const HeaderMap& headers) {
 }
 
 // Methods whose body, even an empty one, is announced (RFC 9110 section 8.6).
-bool AnnouncesEmptyBody(std::string_view method) { return method == "POST" || method == "PUT" || method == "PATCH"; }
+bool AnnouncesEmptyBody(std::string_view method) {
+  return method == "POST" || method == "PUT" || method == "PATCH";
+}
 
 }  // namespace
 
@@ -96,8 +100,8 @@ BodyFraming WriteRequest(const RequestHead& head, buffer::Slab& slab, buffer::Sl
   return framing;
 }
 
-BodyFraming WriteResponse(const ResponseHead& head, const ResponseOptions& options, buffer::Slab& slab,
-                          buffer::SliceBuffer& out) {
+BodyFraming WriteResponse(const ResponseHead& head, const ResponseOptions& options,
+                          buffer::Slab& slab, buffer::SliceBuffer& out) {
   Writer w(slab, out);
   w.Put("HTTP/1.1 ");
   w.Number(head.status);
@@ -119,7 +123,8 @@ BodyFraming WriteResponse(const ResponseHead& head, const ResponseOptions& optio
       w.Put("transfer-encoding: chunked\r\n");
       framing = BodyFraming::kChunked;
     }
-  } else if (head.length_without_body || (options.to_head && head.has_body && head.content_length >= 0)) {
+  } else if (head.length_without_body ||
+             (options.to_head && head.has_body && head.content_length >= 0)) {
     w.Length(head.content_length);
   } else if (!bodiless && !options.to_head) {
     w.Length(0);

@@ -9,8 +9,9 @@ namespace weft::http::h1 {
 
 enum class BodyFraming : uint8_t { kNone, kLength, kChunked, kUntilClose };
 
-// The one writer of HTTP/1 heads: it alone decides framing and writes Connection, Content-Length, Transfer-Encoding.
-// Heads handed to it carry no hop-by-hop field (http::RemoveHopByHop). Bytes are copied into blocks of `slab`.
+// The one writer of HTTP/1 heads: it alone decides framing and writes Connection, Content-Length,
+// Transfer-Encoding. Heads handed to it carry no hop-by-hop field (http::RemoveHopByHop). Bytes are
+// copied into blocks of `slab`.
 
 // Returns how the body that follows is framed.
 BodyFraming WriteRequest(const RequestHead& head, buffer::Slab& slab, buffer::SliceBuffer& out);
@@ -20,8 +21,8 @@ struct ResponseOptions {
   bool to_head = false;               // the request was HEAD
   bool close = false;                 // this is the connection's last message
 };
-BodyFraming WriteResponse(const ResponseHead& head, const ResponseOptions& options, buffer::Slab& slab,
-                          buffer::SliceBuffer& out);
+BodyFraming WriteResponse(const ResponseHead& head, const ResponseOptions& options,
+                          buffer::Slab& slab, buffer::SliceBuffer& out);
 // 100, 102, 103.
 void WriteInformational(const ResponseHead& head, buffer::Slab& slab, buffer::SliceBuffer& out);
 

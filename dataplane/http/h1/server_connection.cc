@@ -22,15 +22,15 @@ struct ServerMessage {
   RequestHead head;
   HeaderMap trailers;
   Arena arena;
-  buffer::BlockRef head_block;     // pins the bytes that `head` views
+  buffer::BlockRef head_block;  // pins the bytes that `head` views
   buffer::BlockRef trailer_block;
-  buffer::BodyPipe body;           // request body
-  buffer::SliceBuffer out;         // response bytes not yet taken by the kernel
-  buffer::SliceBuffer chunk;       // scratch: body bytes before framing
+  buffer::BodyPipe body;      // request body
+  buffer::SliceBuffer out;    // response bytes not yet taken by the kernel
+  buffer::SliceBuffer chunk;  // scratch: body bytes before framing
   buffer::BodyPipe* response_body = nullptr;
   MonoNanos start = 0, end = 0;
   MonoNanos idle_timeout = 0;
-  int64_t body_left = 0;           // of a body with a length
+  int64_t body_left = 0;  // of a body with a length
   int64_t response_left = 0;
   uint64_t received = 0, sent = 0;  // of the bodies
   BodyFraming response_framing = BodyFraming::kNone;
@@ -62,13 +62,16 @@ ServerContext::ServerContext(event::Loop& l, buffer::Slab& s) : loop(l), slab(s)
 ServerContext::~ServerContext() = default;
 
 ServerConnection::ServerConnection(ServerContext& context, const ServerOptions& options,
-                                   std::unique_ptr<net::Transport> transport, ServerHandler* handler, Owner* owner)
+                                   std::unique_ptr<net::Transport> transport,
+                                   ServerHandler* handler, Owner* owner)
     : context_(context),
       options_(options),
       transport_(std::move(transport)),
       handler_(handler),
       owner_(owner),
-      timer_(context.loop.timers(), [](void* self) { static_cast<ServerConnection*>(self)->OnTimer(); }, this),
+      timer_(
+          context.loop.timers(),
+          [](void* self) { static_cast<ServerConnection*>(self)->OnTimer(); }, this),
       created_(context.loop.Now()) {
   transport_->set_handler(this);
   ArmTimer();
@@ -83,7 +86,9 @@ ServerConnection::~ServerConnection() {
 }
 
 RequestHead& ServerConnection::request() { return m_->head; }
-buffer::BodyPipe* ServerConnection::request_body() { return m_->head.has_body ? &m_->body : nullptr; }
+buffer::BodyPipe* ServerConnection::request_body() {
+  return m_->head.has_body ? &m_->body : nullptr;
+}
 Arena& ServerConnection::arena() { return m_->arena; }
 MonoNanos ServerConnection::start_time() const { return m_->start; }
 MonoNanos ServerConnection::request_end_time() const { return m_->end; }
@@ -143,7 +148,8 @@ void ServerConnection::OnTimer() {
   m_->has_stream = false;
   m_->response_body = nullptr;
   if (events != nullptr) {
-    events->OnStreamReset({ErrorCode::kStreamIdleTimeout, Side::kDownstream, false, 0, "stream_idle_timeout"});
+    events->OnStreamReset(
+        {ErrorCode::kStreamIdleTimeout, Side::kDownstream, false, 0, "stream_idle_timeout"});
   }
   if (state_ != State::kClosed) AnswerOrCutOff({complete ? 504 : 408, "stream timeout"});
 }
@@ -169,17 +175,20 @@ bool ServerConnection::EnsureReadSpace() {
     return true;
   }
   if (end_ < block_->capacity()) return true;
-  // A head or trailer section that goes on behind the block's end moves to a larger one, up to its limit.
+  // A head or trailer section that goes on behind the block's end moves to a larger one, up to its
+  // limit.
   uint32_t used = end_ - begin_;
   uint32_t most = options_.limits.max_bytes + 4096;
   if (!in_head || used >= most) return false;
-  buffer::BlockRef bigger = context_.slab.GetLarge(std::min(std::max(used * 2, buffer::Slab::kBlockBytes), most));
+  buffer::BlockRef bigger =
+      context_.slab.GetLarge(std::min(std::max(used * 2, buffer::Slab::kBlockBytes), most));
   memcpy(bigger->data(), block_->data() + begin_, used);
   if (state_ == State::kHead) {
     RequestHead& h = m_->head;
     const char* from = block_->data() + begin_;
     auto move = [&](std::string_view& v) {
-      if (v.data() >= from && v.data() < from + used) v = {bigger->data() + (v.data() - from), v.size()};
+      if (v.data() >= from && v.data() < from + used)
+        v = {bigger->data() + (v.data() - from), v.size()};
     };
     h.headers.Rebase(from, used, bigger->data());
     move(h.method);
@@ -204,8 +213,10 @@ void ServerConnection::OnReadable() {
     return;
   }
   // Bytes that nobody takes now (pipelined request, full pipe): leave the rest in the kernel.
-  bool blocked = state_ == State::kComplete ? end_ > begin_
-                                            : ((state_ == State::kBody || state_ == State::kChunkedBody) && m_->body.full());
+  bool blocked =
+      state_ == State::kComplete
+          ? end_ > begin_
+          : ((state_ == State::kBody || state_ == State::kChunkedBody) && m_->body.full());
   if (blocked || !EnsureReadSpace()) {
     reading_off_ = true;
     transport_->SetReading(false);
@@ -226,7 +237,8 @@ void ServerConnection::OnReadable() {
     }
     return;
   }
-  bulk_ = static_cast<uint32_t>(n) == space && (state_ == State::kBody || state_ == State::kChunkedBody);
+  bulk_ = static_cast<uint32_t>(n) == space &&
+          (state_ == State::kBody || state_ == State::kChunkedBody);
   end_ += static_cast<uint32_t>(n);
   total_received_ += static_cast<uint64_t>(n);
   Process();
@@ -310,7 +322,8 @@ bool ServerConnection::ProcessHead() {
   m_->head_block = block_;
   ++requests_;
   m_->to_head = m_->head.method == "HEAD";
-  if (!m_->parser.keep_alive() || (options_.max_requests != 0 && requests_ >= options_.max_requests)) {
+  if (!m_->parser.keep_alive() ||
+      (options_.max_requests != 0 && requests_ >= options_.max_requests)) {
     close_after_ = true;
   }
   m_->has_stream = true;
@@ -419,7 +432,8 @@ void ServerConnection::BodyError(const ParseError& error) {
   if (state_ != State::kClosed) AnswerOrCutOff(error);
 }
 
-// Says what is wrong when the peer was told nothing yet; else cuts the response off, so that it can't look complete.
+// Says what is wrong when the peer was told nothing yet; else cuts the response off, so that it
+// can't look complete.
 void ServerConnection::AnswerOrCutOff(const ParseError& error) {
   if (!m_->response_started) {
     AnswerAndClose(error);
@@ -431,7 +445,8 @@ void ServerConnection::AnswerOrCutOff(const ParseError& error) {
 
 // Refuses what never became a request.
 void ServerConnection::Refuse(const ParseError& error, ErrorCode code) {
-  handler_->OnBadRequest(*transport_, {code, Side::kDownstream, false, 0, error.detail}, error.status);
+  handler_->OnBadRequest(*transport_, {code, Side::kDownstream, false, 0, error.detail},
+                         error.status);
   if (state_ != State::kClosed) AnswerAndClose(error);
 }
 
@@ -465,11 +480,14 @@ void ServerConnection::OnEof() {
     return;
   }
   if (state_ == State::kHead) {
-    handler_->OnBadRequest(*transport_, {ErrorCode::kDisconnect, Side::kDownstream, false, 0, "remote_close_in_head"}, 0);
+    handler_->OnBadRequest(
+        *transport_, {ErrorCode::kDisconnect, Side::kDownstream, false, 0, "remote_close_in_head"},
+        0);
     Close();
     return;
   }
-  ResetStream({ErrorCode::kDisconnect, Side::kDownstream, false, 0, "downstream_remote_disconnect"});
+  ResetStream(
+      {ErrorCode::kDisconnect, Side::kDownstream, false, 0, "downstream_remote_disconnect"});
 }
 
 void ServerConnection::OnIoError(int error) {
@@ -477,7 +495,8 @@ void ServerConnection::OnIoError(int error) {
     Close();
     return;
   }
-  ResetStream({ErrorCode::kDisconnect, Side::kDownstream, false, error, "downstream_remote_disconnect"});
+  ResetStream(
+      {ErrorCode::kDisconnect, Side::kDownstream, false, error, "downstream_remote_disconnect"});
 }
 
 void ServerConnection::ResetStream(const Error& error) {
@@ -526,7 +545,8 @@ void ServerConnection::SendResponse(const ResponseHead& head, buffer::BodyPipe* 
   if (body->available() > 0 || body->ended() || body->failed()) {
     OnPipeReady();
   } else {
-    context_.loop.AtTurnEnd(this);  // the head goes out with the first body bytes when they are already on their way
+    context_.loop.AtTurnEnd(
+        this);  // the head goes out with the first body bytes when they are already on their way
   }
 }
 
@@ -546,13 +566,16 @@ void ServerConnection::OnPipeReady() {
     } else {
       size_t n = pipe.Pull(m_->out);
       m_->sent += n;
-      if (m_->response_framing == BodyFraming::kLength) m_->response_left -= static_cast<int64_t>(n);
+      if (m_->response_framing == BodyFraming::kLength)
+        m_->response_left -= static_cast<int64_t>(n);
     }
   }
   if (pipe.finished()) {
-    if (m_->response_framing == BodyFraming::kChunked) WriteLastChunk(pipe.trailers(), context_.slab, m_->out);
+    if (m_->response_framing == BodyFraming::kChunked)
+      WriteLastChunk(pipe.trailers(), context_.slab, m_->out);
     if (m_->response_framing == BodyFraming::kLength && m_->response_left != 0) {
-      ResetStream({ErrorCode::kInternal, Side::kLocal, false, 0, "response body does not match its length"});
+      ResetStream({ErrorCode::kInternal, Side::kLocal, false, 0,
+                   "response body does not match its length"});
       return;
     }
     m_->response_complete = true;
@@ -622,10 +645,11 @@ void ServerConnection::EndMessage() {
   }
 }
 
-// Ends our side and waits for the peer's end: closing with unread bytes would reset the connection and could destroy
-// the response before the peer reads it (RFC 9112 section 9.6).
+// Ends our side and waits for the peer's end: closing with unread bytes would reset the connection
+// and could destroy the response before the peer reads it (RFC 9112 section 9.6).
 void ServerConnection::Linger() {
-  if (options_.delayed_close_timeout == 0 || (state_ == State::kComplete && begin_ == end_ && !reading_off_)) {
+  if (options_.delayed_close_timeout == 0 ||
+      (state_ == State::kComplete && begin_ == end_ && !reading_off_)) {
     Close();
     return;
   }

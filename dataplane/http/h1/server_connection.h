@@ -13,12 +13,13 @@ namespace weft::http::h1 {
 
 struct ServerOptions {
   HeadLimits limits;
-  MonoNanos idle_timeout = 3600 * kSecond;    // no request under way; 0: none
-  MonoNanos head_timeout = 60 * kSecond;      // first byte to end of head; 0: none
+  MonoNanos idle_timeout = 3600 * kSecond;        // no request under way; 0: none
+  MonoNanos head_timeout = 60 * kSecond;          // first byte to end of head; 0: none
   MonoNanos stream_idle_timeout = 300 * kSecond;  // no byte moved either way; 0: none
-  MonoNanos delayed_close_timeout = 1 * kSecond;  // how long a refused peer may read its answer before the close
-  uint32_t max_requests = 0;                  // on one connection; 0: no limit
-  uint32_t buffer_bytes = 64 * 1024;          // of a body under way, each direction
+  MonoNanos delayed_close_timeout =
+      1 * kSecond;            // how long a refused peer may read its answer before the close
+  uint32_t max_requests = 0;  // on one connection; 0: no limit
+  uint32_t buffer_bytes = 64 * 1024;  // of a body under way, each direction
 };
 
 struct ServerMessage;
@@ -29,14 +30,16 @@ struct ServerContext {
   ~ServerContext();
   event::Loop& loop;
   buffer::Slab& slab;
-  std::vector<std::unique_ptr<ServerMessage>> free_messages;  // state of a request under way, reused
+  std::vector<std::unique_ptr<ServerMessage>>
+      free_messages;  // state of a request under way, reused
 };
 
 struct ServerConnectionTag;
 
-// One downstream HTTP/1 connection: reads requests, one at a time and in order, and writes their answers. It is its
-// own ServerStream, since HTTP/1 has one message under way. An idle connection holds no buffer and no message state.
-// Owner: the listener's connection list; after OnClosed the owner frees it by Loop::DeferDelete. Thread: the worker's.
+// One downstream HTTP/1 connection: reads requests, one at a time and in order, and writes their
+// answers. It is its own ServerStream, since HTTP/1 has one message under way. An idle connection
+// holds no buffer and no message state. Owner: the listener's connection list; after OnClosed the
+// owner frees it by Loop::DeferDelete. Thread: the worker's.
 class ServerConnection final : public ListLink<ServerConnectionTag>,
                                public ServerStream,
                                private net::Transport::Handler,
@@ -53,8 +56,8 @@ class ServerConnection final : public ListLink<ServerConnectionTag>,
     ~Owner() = default;
   };
 
-  ServerConnection(ServerContext& context, const ServerOptions& options, std::unique_ptr<net::Transport> transport,
-                   ServerHandler* handler, Owner* owner);
+  ServerConnection(ServerContext& context, const ServerOptions& options,
+                   std::unique_ptr<net::Transport> transport, ServerHandler* handler, Owner* owner);
   ~ServerConnection();
 
   // Finishes the request under way, then closes; an idle connection closes now.
@@ -88,7 +91,16 @@ class ServerConnection final : public ListLink<ServerConnectionTag>,
   void SetCloseAfter() override { close_after_ = true; }
 
  private:
-  enum class State : uint8_t { kIdle, kHead, kBody, kChunkedBody, kTrailers, kComplete, kLingering, kClosed };
+  enum class State : uint8_t {
+    kIdle,
+    kHead,
+    kBody,
+    kChunkedBody,
+    kTrailers,
+    kComplete,
+    kLingering,
+    kClosed
+  };
 
   void OnReadable() override;
   void OnWritable() override;
