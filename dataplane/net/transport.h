@@ -11,6 +11,8 @@
 
 namespace weft::net {
 
+class TlsInfo;
+
 // A connected byte stream: TCP, a Unix socket, later TLS or a stream inside HTTP/2. Protocol code
 // sees nothing else. Identity is a property of the transport: `peer_identity` is empty on plain
 // ones. Owner: the connection object that drives it. Thread: the worker's. Destroying it closes at
@@ -51,6 +53,8 @@ class Transport {
   virtual std::string_view peer_identity() const { return {}; }
   // "TLSv1.3"; empty on plain transports.
   virtual std::string_view tls_version() const { return {}; }
+  // What the handshake settled; null on plain transports.
+  virtual const TlsInfo* tls() const { return nullptr; }
 };
 
 // Writes as much of `out` as the peer takes, in one call in the common case, and consumes it.

@@ -12,6 +12,9 @@
 namespace weft::decide {
 class PickTable;
 }
+namespace weft::net {
+class TransportSecurity;
+}
 
 namespace weft::upstream {
 
@@ -60,6 +63,8 @@ struct ClusterSpec {
   uint32_t buffer_limit = 1024 * 1024;  // per_connection_buffer_limit_bytes
   bool tcp_keepalive = false;
   uint32_t keepalive_probes = 0, keepalive_time_s = 0, keepalive_interval_s = 0;  // 0: the kernel's
+  // Null: connections to endpoints are plain.
+  std::shared_ptr<const net::TransportSecurity> security;
   // DNS clusters: host name and port of each endpoint are resolved by the main thread.
   const std::string& stat_name() const { return alt_stat_name.empty() ? name : alt_stat_name; }
 };
