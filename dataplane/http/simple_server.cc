@@ -57,7 +57,7 @@ bool HasQueryParameter(std::string_view query, std::string_view name) {
 
 // One request under way: gathers the body, then asks the handler.
 class SimpleServer::Impl final : public ServerHandler,
-                                 public h1::ServerConnection::Owner,
+                                 public ServerConnection::Owner,
                                  public net::Listener::Handler {
  public:
   Impl(event::Loop& l, SimpleServer::Handler h)
@@ -151,10 +151,10 @@ class SimpleServer::Impl final : public ServerHandler,
     Call* call = new Call(*this, stream);
     if (stream.request_body() == nullptr) call->Ask();
   }
-  void OnBadRequest(net::Transport&, const Error&, int) override {}
-  void OnClosed(h1::ServerConnection& c) override {
-    c.ListLink<h1::ServerConnectionTag>::Unlink();
-    loop.DeferDelete(std::unique_ptr<h1::ServerConnection>(&c));
+  void OnBadRequest(net::Transport&, const Error&, int, Protocol) override {}
+  void OnClosed(ServerConnection& c) override {
+    c.ListLink<ServerConnectionTag>::Unlink();
+    loop.DeferDelete(std::unique_ptr<ServerConnection>(&c));
   }
   void OnAccept(int fd, const net::Address& peer) override {
     auto* c = new h1::ServerConnection(
@@ -168,7 +168,7 @@ class SimpleServer::Impl final : public ServerHandler,
   h1::ServerOptions options;
   SimpleServer::Handler handler;
   std::unique_ptr<net::Listener> listener;
-  IntrusiveList<h1::ServerConnection, h1::ServerConnectionTag> connections;
+  IntrusiveList<ServerConnection, ServerConnectionTag> connections;
   net::Address address;
 };
 

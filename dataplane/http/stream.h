@@ -70,8 +70,10 @@ class ServerHandler {
   // Called once the head is complete and valid. The handler calls set_events before it returns; it
   // may answer at once.
   virtual void OnRequest(ServerStream& stream) = 0;
-  // A message was refused before it became a request; the codec answers it by itself.
-  virtual void OnBadRequest(net::Transport& transport, const Error& error, int status) = 0;
+  // A message was refused before it became a request; the codec answers it by itself. `status` 0:
+  // without an answer.
+  virtual void OnBadRequest(net::Transport& transport, const Error& error, int status,
+                            Protocol protocol) = 0;
 
  protected:
   ~ServerHandler() = default;

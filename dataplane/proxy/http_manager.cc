@@ -62,10 +62,12 @@ void HttpManager::OnRequest(http::ServerStream& stream) {
   services_.NewExchange()->Start(Rc<HttpManager>(this), stream);
 }
 
-void HttpManager::OnBadRequest(net::Transport& transport, const Error& error, int status) {
+void HttpManager::OnBadRequest(net::Transport& transport, const Error& error, int status,
+                               http::Protocol protocol) {
   if (status == 0) return;  // closed before a request was complete: nothing to answer or log
+  const bool http2 = protocol == http::Protocol::kHttp2;
   counters_->downstream_rq_total.Inc();
-  counters_->downstream_rq_http1_total.Inc();
+  (http2 ? counters_->downstream_rq_http2_total : counters_->downstream_rq_http1_total).Inc();
   const bool late = error.code == ErrorCode::kHeaderTimeout;
   (late ? counters_->downstream_rq_header_timeout : counters_->downstream_cx_protocol_error).Inc();
   if (status == 431) counters_->downstream_rq_too_large.Inc();
@@ -75,9 +77,11 @@ void HttpManager::OnBadRequest(net::Transport& transport, const Error& error, in
   f.start_wall_micros = WallMicros();
   f.response_code = status;
   if (!late) f.response_flags = Bit(ResponseFlag::kDownstreamProtocolError);
-  f.response_code_details = late ? "request_header_timeout" : "http1.codec_error";
+  f.response_code_details = late    ? "request_header_timeout"
+                            : http2 ? "http2.codec_error"
+                                    : "http1.codec_error";
   if (!late) f.connection_termination_details = error.detail;
-  f.protocol = "HTTP/1.1";
+  f.protocol = http::ProtocolName(protocol);
   std::string peer = transport.peer_address().ToString(),
               local = transport.local_address().ToString();
   f.downstream_remote_address = peer;

@@ -61,7 +61,8 @@ class HttpManager final : public RefCounted, public http::ServerHandler {
   ~HttpManager();
 
   void OnRequest(http::ServerStream& stream) override;
-  void OnBadRequest(net::Transport& transport, const Error& error, int status) override;
+  void OnBadRequest(net::Transport& transport, const Error& error, int status,
+                    http::Protocol protocol) override;
 
   WorkerServices& services() { return services_; }
   const HttpManagerSpec& spec() const { return *spec_; }

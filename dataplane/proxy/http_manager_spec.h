@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dataplane/base/clock.h"
+#include "dataplane/http/h2/options.h"
 
 namespace weft::decide {
 class RouteTable;
@@ -18,6 +19,8 @@ namespace weft::proxy {
 
 class FilterFactory;
 
+// kAuto: by ALPN, or by what the connection begins with.
+enum class Codec : uint8_t { kAuto, kHttp1, kHttp2 };
 enum class ServerHeader : uint8_t { kOverwrite, kAppendIfAbsent, kPassThrough };
 
 // One HTTP connection manager, compiled: immutable, shared by all workers.
@@ -29,6 +32,10 @@ struct HttpManagerSpec {
   std::string rds_name;
   std::shared_ptr<const decide::RouteTable> routes;
 
+  Codec codec = Codec::kAuto;
+  // http2_protocol_options. Limits of heads, timeouts and requests a connection come from the fields
+  // below.
+  http::h2::SessionOptions http2;
   uint32_t max_request_head_bytes = 60 * 1024;
   uint32_t max_request_headers = 100;
   MonoNanos idle_timeout = 3600 * kSecond;  // of a downstream connection without a request; 0: none

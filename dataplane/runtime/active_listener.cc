@@ -73,8 +73,8 @@ void ActiveListener::OnAccept(int fd, const net::Address& peer) {
   connections_.PushBack(c);
 }
 
-void ActiveListener::OnClosed(http::h1::ServerConnection& c) {
-  c.ListLink<http::h1::ServerConnectionTag>::Unlink();
+void ActiveListener::OnClosed(http::ServerConnection& c) {
+  c.ListLink<http::ServerConnectionTag>::Unlink();
   counters_->downstream_cx_active.Dec();
   counters_->downstream_cx_destroy.Inc();
   observe::HttpCounters& h = manager_->counters();
@@ -86,7 +86,7 @@ void ActiveListener::OnClosed(http::h1::ServerConnection& c) {
   counters_->downstream_cx_length_ms.Record(length);
   h.downstream_cx_rx_bytes_total.Add(c.total_received());
   h.downstream_cx_tx_bytes_total.Add(c.total_sent());
-  worker_.loop().DeferDelete(std::unique_ptr<http::h1::ServerConnection>(&c));
+  worker_.loop().DeferDelete(std::unique_ptr<http::ServerConnection>(&c));
   worker_.OnConnectionGone();
   if (retired_ && connections_.empty()) worker_.OnListenerRetired(this);
 }
@@ -99,17 +99,17 @@ void ActiveListener::Retire(IdleConnections idle) {
   sockets_.clear();
   retired_ = true;
   drain_timer_.Arm(spec_->http->drain_timeout);
-  connections_.ForEach([idle](http::h1::ServerConnection& c) {
+  connections_.ForEach([idle](http::ServerConnection& c) {
     if (idle == IdleConnections::kCloseNow) {
       c.Drain();
     } else {
-      c.SetCloseAfter();
+      c.DrainSoon();
     }
   });
 }
 
 void ActiveListener::CutOff() {
-  connections_.ForEach([](http::h1::ServerConnection& c) { c.Drain(); });
+  connections_.ForEach([](http::ServerConnection& c) { c.Drain(); });
 }
 
 }  // namespace weft::runtime

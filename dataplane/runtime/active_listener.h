@@ -22,7 +22,7 @@ enum class IdleConnections : uint8_t { kCloseSoon, kCloseNow };
 // connections. A new version takes the sockets over; the old one retires with the connections that
 // it has, which finish and close. Owner: Worker. Thread: the worker's.
 class ActiveListener final : private net::Listener::Handler,
-                             private http::h1::ServerConnection::Owner {
+                             private http::ServerConnection::Owner {
  public:
   ActiveListener(Worker& worker, std::shared_ptr<const config::ListenerSpec> spec,
                  std::vector<int> fds);
@@ -39,7 +39,7 @@ class ActiveListener final : private net::Listener::Handler,
 
  private:
   void OnAccept(int fd, const net::Address& peer) override;
-  void OnClosed(http::h1::ServerConnection& connection) override;
+  void OnClosed(http::ServerConnection& connection) override;
 
   Worker& worker_;
   const std::shared_ptr<const config::ListenerSpec> spec_;
@@ -47,7 +47,7 @@ class ActiveListener final : private net::Listener::Handler,
   http::h1::ServerOptions options_;
   observe::ListenerCounters* counters_;
   std::vector<std::unique_ptr<net::Listener>> sockets_;
-  IntrusiveList<http::h1::ServerConnection, http::h1::ServerConnectionTag> connections_;
+  IntrusiveList<http::ServerConnection, http::ServerConnectionTag> connections_;
   event::Timer drain_timer_;
   bool retired_ = false;
 };

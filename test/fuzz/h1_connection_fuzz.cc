@@ -105,7 +105,7 @@ struct Base {
 class Server final : Base,
                      ServerHandler,
                      ServerStreamEvents,
-                     h1::ServerConnection::Owner,
+                     http::ServerConnection::Owner,
                      buffer::BodyPipe::Consumer {
  public:
   void Run(Play play) {
@@ -199,7 +199,7 @@ class Server final : Base,
     if (act % 3 == 0) Answer(act / 3);
     if (act == 100) connection_->Close();
   }
-  void OnBadRequest(net::Transport&, const Error&, int) override {}
+  void OnBadRequest(net::Transport&, const Error&, int, http::Protocol) override {}
   void Gone() {
     CHECK(stream_ != nullptr);
     if (stream_->request_body() != nullptr) stream_->request_body()->set_consumer(nullptr);
@@ -207,10 +207,10 @@ class Server final : Base,
   }
   void OnStreamReset(const Error&) override { Gone(); }
   void OnStreamDone() override { Gone(); }
-  void OnClosed(h1::ServerConnection& c) override {
+  void OnClosed(http::ServerConnection& c) override {
     CHECK(connection_ == &c);
     connection_ = nullptr;
-    loop.DeferDelete(std::unique_ptr<h1::ServerConnection>(&c));
+    loop.DeferDelete(std::unique_ptr<http::ServerConnection>(&c));
   }
   void OnPipeReady() override {
     CHECK(stream_ != nullptr);

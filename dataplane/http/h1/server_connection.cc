@@ -12,6 +12,7 @@ namespace {
 constexpr size_t kOutHighBytes = 64 * 1024;
 constexpr size_t kMaxFreeMessages = 256;
 constexpr size_t kMaxUnsentHints = 8;
+constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 }  // namespace
 
 // State of one request under way; pooled, so that its vectors keep their storage.
@@ -64,15 +65,15 @@ ServerContext::~ServerContext() = default;
 ServerConnection::ServerConnection(ServerContext& context, const ServerOptions& options,
                                    std::unique_ptr<net::Transport> transport,
                                    ServerHandler* handler, Owner* owner)
-    : context_(context),
+    : http::ServerConnection(context.loop.Now()),
+      context_(context),
       options_(options),
       transport_(std::move(transport)),
       handler_(handler),
       owner_(owner),
       timer_(
           context.loop.timers(),
-          [](void* self) { static_cast<ServerConnection*>(self)->OnTimer(); }, this),
-      created_(context.loop.Now()) {
+          [](void* self) { static_cast<ServerConnection*>(self)->OnTimer(); }, this) {
   transport_->set_handler(this);
   ArmTimer();
 }
@@ -309,6 +310,9 @@ void ServerConnection::Process() {
 
 bool ServerConnection::ProcessHead() {
   std::string_view in(block_->data() + begin_, end_ - begin_);
+  if (options_.detect_http2 && requests_ == 0 && in.starts_with(kHttp2Preface.substr(0, in.size()))) {
+    return HandOverHttp2(in);
+  }
   switch (m_->parser.ParseRequest(in, options_.limits, &m_->head)) {
     case HeadParser::Result::kNeedMore:
       return false;
@@ -336,6 +340,19 @@ bool ServerConnection::ProcessHead() {
   ArmTimer();
   handler_->OnRequest(*this);
   return true;
+}
+
+// `in` is the HTTP/2 preface as far as it goes. The connection stays in kHead, whose timeout counts,
+// until the preface is whole. The last turn's callers find a closed connection.
+bool ServerConnection::HandOverHttp2(std::string_view in) {
+  if (in.size() < kHttp2Preface.size()) return false;
+  state_ = State::kClosed;
+  timer_.Cancel();
+  TurnEndTask::Unlink();
+  buffer::Slice bytes(std::move(block_), in.data(), in.size());
+  begin_ = end_ = 0;
+  owner_->OnHttp2Preface(*this, std::move(transport_), std::move(bytes));
+  return false;
 }
 
 void ServerConnection::StartBody() {
@@ -446,7 +463,7 @@ void ServerConnection::AnswerOrCutOff(const ParseError& error) {
 // Refuses what never became a request.
 void ServerConnection::Refuse(const ParseError& error, ErrorCode code) {
   handler_->OnBadRequest(*transport_, {code, Side::kDownstream, false, 0, error.detail},
-                         error.status);
+                         error.status, Protocol::kHttp11);
   if (state_ != State::kClosed) AnswerAndClose(error);
 }
 
@@ -482,7 +499,7 @@ void ServerConnection::OnEof() {
   if (state_ == State::kHead) {
     handler_->OnBadRequest(
         *transport_, {ErrorCode::kDisconnect, Side::kDownstream, false, 0, "remote_close_in_head"},
-        0);
+        0, Protocol::kHttp11);
     Close();
     return;
   }

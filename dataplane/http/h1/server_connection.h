@@ -7,6 +7,7 @@
 #include "dataplane/event/loop.h"
 #include "dataplane/http/h1/head_parser.h"
 #include "dataplane/http/h1/serializer.h"
+#include "dataplane/http/server_connection.h"
 #include "dataplane/http/stream.h"
 
 namespace weft::http::h1 {
@@ -20,6 +21,8 @@ struct ServerOptions {
       1 * kSecond;            // how long a refused peer may read its answer before the close
   uint32_t max_requests = 0;  // on one connection; 0: no limit
   uint32_t buffer_bytes = 64 * 1024;  // of a body under way, each direction
+  // A connection that begins with the HTTP/2 preface is handed over (Owner::OnHttp2Preface).
+  bool detect_http2 = false;
 };
 
 struct ServerMessage;
@@ -34,44 +37,29 @@ struct ServerContext {
       free_messages;  // state of a request under way, reused
 };
 
-struct ServerConnectionTag;
-
 // One downstream HTTP/1 connection: reads requests, one at a time and in order, and writes their
 // answers. It is its own ServerStream, since HTTP/1 has one message under way. An idle connection
 // holds no buffer and no message state. Owner: the listener's connection list; after OnClosed the
 // owner frees it by Loop::DeferDelete. Thread: the worker's.
-class ServerConnection final : public ListLink<ServerConnectionTag>,
+class ServerConnection final : public http::ServerConnection,
                                public ServerStream,
                                private net::Transport::Handler,
                                private buffer::BodyPipe::Producer,
                                private buffer::BodyPipe::Consumer,
                                private event::TurnEndTask {
  public:
-  class Owner {
-   public:
-    // The transport is closed; nothing more comes of this connection.
-    virtual void OnClosed(ServerConnection& connection) = 0;
-
-   protected:
-    ~Owner() = default;
-  };
-
   ServerConnection(ServerContext& context, const ServerOptions& options,
                    std::unique_ptr<net::Transport> transport, ServerHandler* handler, Owner* owner);
-  ~ServerConnection();
+  ~ServerConnection() override;
 
-  // Finishes the request under way, then closes; an idle connection closes now.
-  void Drain();
-  // Cuts off.
-  void Close();
-  bool idle() const { return state_ == State::kIdle; }
-  uint64_t requests() const { return requests_; }
-  // When it was made (loop time).
-  MonoNanos created() const { return created_; }
-  void set_connection_id(uint64_t id) { id_ = id; }
-  // Bytes over the life of the connection.
-  uint64_t total_received() const { return total_received_; }
-  uint64_t total_sent() const { return total_sent_; }
+  Protocol protocol() const override { return Protocol::kHttp11; }
+  void DrainSoon() override { close_after_ = true; }
+  void Drain() override;
+  void Close() override;
+  bool idle() const override { return state_ == State::kIdle; }
+  uint64_t requests() const override { return requests_; }
+  uint64_t total_received() const override { return total_received_; }
+  uint64_t total_sent() const override { return total_sent_; }
 
   // ServerStream.
   void set_events(ServerStreamEvents* events) override { events_ = events; }
@@ -82,7 +70,7 @@ class ServerConnection final : public ListLink<ServerConnectionTag>,
   MonoNanos start_time() const override;
   MonoNanos request_end_time() const override;
   void set_idle_timeout(MonoNanos timeout) override;
-  uint64_t connection_id() const override { return id_; }
+  uint64_t connection_id() const override { return id(); }
   uint64_t bytes_received() const override;
   uint64_t bytes_sent() const override;
   void SendInformational(const ResponseHead& head) override;
@@ -111,6 +99,7 @@ class ServerConnection final : public ListLink<ServerConnectionTag>,
   bool EnsureReadSpace();
   void Process();
   bool ProcessHead();
+  bool HandOverHttp2(std::string_view in);
   bool ProcessBody();
   bool ProcessChunks();
   bool ProcessTrailers();
@@ -141,8 +130,6 @@ class ServerConnection final : public ListLink<ServerConnectionTag>,
   buffer::BlockRef block_;            // read buffer; null when idle
   uint32_t begin_ = 0, end_ = 0;      // unread bytes of block_
   event::Timer timer_;
-  const MonoNanos created_;
-  uint64_t id_ = 0;
   uint64_t requests_ = 0, total_received_ = 0, total_sent_ = 0;
   State state_ = State::kIdle;
   bool close_after_ = false;

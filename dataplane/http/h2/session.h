@@ -10,28 +10,13 @@
 #include "dataplane/base/error.h"
 #include "dataplane/base/intrusive_list.h"
 #include "dataplane/event/loop.h"
+#include "dataplane/http/h2/options.h"
 #include "dataplane/http/stream.h"
 #include "dataplane/net/transport.h"
 
 namespace weft::http::h2 {
 
 class Stream;
-
-// Limits of one connection. Every one of them bounds memory that the peer can make us hold.
-struct SessionOptions {
-  // Body bytes that may be on their way on one stream, and on all together, before the consumer took some.
-  uint32_t stream_window = 256 * 1024;
-  uint32_t connection_window = 1024 * 1024;
-  uint32_t max_concurrent_streams = 100;
-  uint32_t header_table_size = 4096;
-  uint32_t max_head_bytes = 60 * 1024;
-  uint32_t max_headers = 100;
-  // Output that waits for the kernel; above it no more frames are made.
-  uint32_t max_buffered_output = 64 * 1024;
-  // A PING when nothing was read for so long; 0: none. Without an answer in `keepalive_timeout` the session ends.
-  MonoNanos keepalive_interval = 0;
-  MonoNanos keepalive_timeout = 20 * kSecond;
-};
 
 // One HTTP/2 connection (RFC 9113) over a transport, cleartext with prior knowledge or whatever the transport is.
 // What is written during a loop turn leaves in one write at its end. Window updates follow what consumers took out of

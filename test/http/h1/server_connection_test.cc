@@ -35,7 +35,7 @@ class ServerConnectionTest : public ::testing::Test,
     stream.set_events(this);
     if (on_request_) on_request_(stream);
   }
-  void OnBadRequest(net::Transport&, const Error& error, int status) override {
+  void OnBadRequest(net::Transport&, const Error& error, int status, Protocol) override {
     bad_ = status;
     bad_error_ = error;
   }
@@ -49,10 +49,10 @@ class ServerConnectionTest : public ::testing::Test,
     ++ends_;
     stream_ = nullptr;
   }
-  void OnClosed(ServerConnection& c) override {
+  void OnClosed(http::ServerConnection& c) override {
     ++closed_;
     connection_ = nullptr;
-    loop_.DeferDelete(std::unique_ptr<ServerConnection>(&c));
+    loop_.DeferDelete(std::unique_ptr<http::ServerConnection>(&c));
   }
   void OnPipeReady() override {}
 
