@@ -9,6 +9,9 @@
 #include "envoy/extensions/filters/http/header_mutation/v3/header_mutation.pb.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "envoy/extensions/resource_monitors/cgroup_memory/v3/cgroup_memory.pb.h"
+#include "envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections.pb.h"
+#include "envoy/extensions/resource_monitors/fixed_heap/v3/fixed_heap.pb.h"
 #include "envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.pb.h"
 #include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 #include "google/rpc/status.pb.h"
@@ -28,6 +31,11 @@ void LinkEnvoyTypes() {
   LinkMessageReflection<envoy::extensions::filters::http::router::v3::Router>();
   LinkMessageReflection<
       envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager>();
+  LinkMessageReflection<envoy::extensions::resource_monitors::fixed_heap::v3::FixedHeapConfig>();
+  LinkMessageReflection<
+      envoy::extensions::resource_monitors::cgroup_memory::v3::CgroupMemoryConfig>();
+  LinkMessageReflection<envoy::extensions::resource_monitors::downstream_connections::v3::
+                            DownstreamConnectionsConfig>();
   LinkMessageReflection<envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer>();
   LinkMessageReflection<envoy::extensions::upstreams::http::v3::HttpProtocolOptions>();
   LinkMessageReflection<google::rpc::Status>();

@@ -9,6 +9,7 @@
 
 #include "api/cpp/envoy_types.h"
 #include "dataplane/base/strings.h"
+#include "dataplane/config/compile_overload.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 
 namespace weft::config {
@@ -33,6 +34,10 @@ class Reader {
     out_ = out.get();
     if (proto.admin().has_address()) ReadAdmin();
     RefuseIf(proto.admin().access_log_size() > 0, "admin.access_log", "not supported: leave it out", &errors_);
+    if (proto.has_overload_manager()) {
+      out->overload =
+          CompileOverload(proto.overload_manager(), "overload_manager", env_, &errors_);
+    }
     FindXdsCluster();
     // A wrong reference to the cluster has its own message; the cluster that was meant then needs none.
     bool found = false;

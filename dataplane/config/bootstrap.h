@@ -10,6 +10,7 @@
 #include "dataplane/config/compile_cluster.h"
 #include "dataplane/config/compile_listener.h"
 #include "dataplane/config/grpc_xds_transport.h"
+#include "dataplane/config/overload_spec.h"
 
 namespace weft::config {
 
@@ -51,6 +52,7 @@ struct Bootstrap {
   std::vector<StaticCluster> clusters;
   std::vector<StaticListener> listeners;
   std::optional<XdsSettings> xds;
+  std::shared_ptr<const OverloadSpec> overload;  // null: there is none
 };
 
 // Reads YAML or JSON text. Null when there is an error; all errors and warnings are collected, each with file, line,
