@@ -13,6 +13,9 @@
 #include "envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections.pb.h"
 #include "envoy/extensions/resource_monitors/fixed_heap/v3/fixed_heap.pb.h"
 #include "envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.pb.h"
+#include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
+#include "envoy/extensions/transport_sockets/tls/v3/tls.pb.h"
+#include "envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config.pb.h"
 #include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -37,6 +40,9 @@ void LinkEnvoyTypes() {
   LinkMessageReflection<envoy::extensions::resource_monitors::downstream_connections::v3::
                             DownstreamConnectionsConfig>();
   LinkMessageReflection<envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer>();
+  LinkMessageReflection<envoy::extensions::transport_sockets::tls::v3::Secret>();
+  LinkMessageReflection<envoy::extensions::transport_sockets::tls::v3::DownstreamTlsContext>();
+  LinkMessageReflection<envoy::extensions::transport_sockets::tls::v3::SPIFFECertValidatorConfig>();
   LinkMessageReflection<envoy::extensions::upstreams::http::v3::HttpProtocolOptions>();
   LinkMessageReflection<google::rpc::Status>();
 }

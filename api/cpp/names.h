@@ -35,6 +35,12 @@ inline constexpr std::string_view kHttpProtocolOptionsType =
 inline constexpr std::string_view kHttpProtocolOptionsKey = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 inline constexpr std::string_view kRawBufferType =
     "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
+inline constexpr std::string_view kDownstreamTlsType =
+    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
+inline constexpr std::string_view kUpstreamTlsType =
+    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
+inline constexpr std::string_view kSpiffeValidatorType =
+    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig";
 
 // "type.googleapis.com/a.b.C" -> "a.b.C"; unchanged without a '/'.
 std::string_view MessageNameOf(std::string_view type_url);

@@ -184,6 +184,8 @@ bool UnpackAny(const google::protobuf::Any& any, google::protobuf::Message* out,
 
 std::optional<std::string> ReadDataSource(const core::DataSource& source, const std::string& path,
                                           const CompileEnv& env, decide::Errors* errors) {
+  RefuseIf(source.has_watched_directory(), path + ".watched_directory",
+           "not supported here: the file is read once, with its configuration", errors);
   switch (source.specifier_case()) {
     case core::DataSource::kInlineString:
       return source.inline_string();

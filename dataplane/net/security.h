@@ -35,6 +35,25 @@ class Handshake {
   virtual ~Handshake() = default;
 };
 
+// Why a handshake did not come to its end.
+enum class HandshakeFailure : uint8_t {
+  kConnection,     // the peer went away without a word
+  kTls,            // no common version or cipher, an alert, bytes that are not TLS
+  kNoCertificate,  // required, and the peer showed none
+  kVerify,         // the certificate's chain, dates, purpose or revocation
+  kSan,            // a good certificate of somebody else
+  kHash,           // none of the certificates that are pinned
+};
+
+// Counts one side's handshakes; tls::MakeCounters makes one. Owner: the listener's or cluster's
+// worker side. Thread: the worker's. Destroyed when: no handshake that names it is left.
+class SecurityCounters {
+ public:
+  virtual ~SecurityCounters() = default;
+  virtual void OnHandshake(const Transport& transport) = 0;
+  virtual void OnFailure(HandshakeFailure why) = 0;
+};
+
 // What one connection asks of its handshake beyond the configuration. Views are copied.
 struct HandshakeOptions {
   // Client: the server name to send in place of the configured one; empty: the configured one.
@@ -42,6 +61,10 @@ struct HandshakeOptions {
   // Client: the protocols to offer when the configuration names none, best first ("h2",
   // "http/1.1").
   std::vector<std::string_view> alpn;
+  // Client: the endpoint's name in the configuration, for auto_host_sni.
+  std::string_view hostname;
+  // Null: not counted.
+  SecurityCounters* counters = nullptr;
 };
 
 // Makes connected transports secure, one side of one configuration (a filter chain's or a
