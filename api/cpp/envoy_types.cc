@@ -9,6 +9,7 @@
 #include "envoy/extensions/filters/http/header_mutation/v3/header_mutation.pb.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case.pb.h"
 #include "envoy/extensions/resource_monitors/cgroup_memory/v3/cgroup_memory.pb.h"
 #include "envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections.pb.h"
 #include "envoy/extensions/resource_monitors/fixed_heap/v3/fixed_heap.pb.h"
@@ -34,6 +35,8 @@ void LinkEnvoyTypes() {
   LinkMessageReflection<envoy::extensions::filters::http::router::v3::Router>();
   LinkMessageReflection<
       envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager>();
+  LinkMessageReflection<
+      envoy::extensions::http::header_formatters::preserve_case::v3::PreserveCaseFormatterConfig>();
   LinkMessageReflection<envoy::extensions::resource_monitors::fixed_heap::v3::FixedHeapConfig>();
   LinkMessageReflection<
       envoy::extensions::resource_monitors::cgroup_memory::v3::CgroupMemoryConfig>();

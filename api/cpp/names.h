@@ -31,6 +31,8 @@ inline constexpr std::string_view kStderrAccessLogType =
     "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StderrAccessLog";
 inline constexpr std::string_view kHttpProtocolOptionsType =
     "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+inline constexpr std::string_view kPreserveCaseType =
+    "type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig";
 // Key of Cluster.typed_extension_protocol_options.
 inline constexpr std::string_view kHttpProtocolOptionsKey = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 inline constexpr std::string_view kRawBufferType =

@@ -5,6 +5,7 @@
 
 #include "api/cpp/names.h"
 #include "dataplane/base/strings.h"
+#include "dataplane/config/compile_http1.h"
 #include "dataplane/decide/weighted_pick.h"
 #include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 
@@ -56,17 +57,6 @@ Http2Settings CompileHttp2(const core::Http2ProtocolOptions& o, const std::strin
   return out;
 }
 
-void CompileHttp1(const core::Http1ProtocolOptions& o, const std::string& path, decide::Errors* errors) {
-  RefuseIf(o.has_allow_absolute_url(), path + ".allow_absolute_url", "has a meaning for listeners only", errors);
-  RefuseIf(o.accept_http_10(), path + ".accept_http_10", "has a meaning for listeners only", errors);
-  RefuseIf(!o.default_host_for_http_10().empty(), path + ".default_host_for_http_10",
-           "has a meaning for listeners only", errors);
-  RefuseIf(o.has_header_key_format(), path + ".header_key_format", "not supported", errors);
-  RefuseIf(o.override_stream_error_on_invalid_http_message().value(),
-           path + ".override_stream_error_on_invalid_http_message", "not supported", errors);
-  // enable_trailers: trailers are always passed on.
-}
-
 void CompileCommonHttp(const core::HttpProtocolOptions& o, const std::string& path, ClusterSpec* spec,
                        decide::Errors* errors) {
   if (o.has_idle_timeout()) spec->idle_timeout = CompileDuration(o.idle_timeout(), path + ".idle_timeout", false, errors);
@@ -76,7 +66,10 @@ void CompileCommonHttp(const core::HttpProtocolOptions& o, const std::string& pa
     if (kb < 1 || kb > 8192) errors->Add(path + ".max_response_headers_kb", StrCat(kb, ": expected 1 to 8192"));
     spec->max_response_head_bytes = kb * 1024;
   }
-  RefuseIf(o.has_max_headers_count(), path + ".max_headers_count", "not supported for clusters", errors);
+  if (o.has_max_headers_count()) {
+    spec->max_response_headers = o.max_headers_count().value();
+    RefuseIf(spec->max_response_headers == 0, path + ".max_headers_count", "0: expected 1 or more", errors);
+  }
   RefuseIf(o.has_max_connection_duration(), path + ".max_connection_duration", "not supported", errors);
   RefuseIf(o.has_max_stream_duration(), path + ".max_stream_duration", "not supported for clusters", errors);
   RefuseIf(o.headers_with_underscores_action() != core::HttpProtocolOptions::ALLOW,
@@ -100,7 +93,8 @@ void CompileProtocol(const Cluster& c, const std::string& path, const CompileEnv
     const std::string explicit_at = at + ".explicit_http_config";
     switch (http.explicit_http_config().protocol_config_case()) {
       case HttpProtocolOptions::ExplicitHttpConfig::kHttpProtocolOptions:
-        CompileHttp1(http.explicit_http_config().http_protocol_options(), explicit_at + ".http_protocol_options", errors);
+        CompileUpstreamHttp1(http.explicit_http_config().http_protocol_options(),
+                             explicit_at + ".http_protocol_options", env, out->spec.get(), errors);
         break;
       case HttpProtocolOptions::ExplicitHttpConfig::kHttp2ProtocolOptions:
         out->http2 = CompileHttp2(http.explicit_http_config().http2_protocol_options(),

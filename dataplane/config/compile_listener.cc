@@ -4,6 +4,7 @@
 
 #include "api/cpp/names.h"
 #include "dataplane/base/strings.h"
+#include "dataplane/config/compile_http1.h"
 #include "dataplane/filters/header_mutation/header_mutation.h"
 #include "envoy/extensions/filters/http/header_mutation/v3/header_mutation.pb.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb.h"
@@ -31,18 +32,6 @@ std::shared_ptr<const void> CompileRouteFilter(const std::string& filter_name, c
   errors->Add(path, StrCat(TypeOf(any), " is not supported on a route: expected ",
                            api::MessageNameOf(api::kHeaderMutationPerRouteType)));
   return nullptr;
-}
-
-void CompileHttp1(const core::Http1ProtocolOptions& o, const std::string& path, decide::Errors* errors) {
-  RefuseIf(o.has_allow_absolute_url() && !o.allow_absolute_url().value(), path + ".allow_absolute_url",
-           "false is not supported: absolute targets are always read", errors);
-  RefuseIf(o.accept_http_10(), path + ".accept_http_10", "not supported", errors);
-  RefuseIf(!o.default_host_for_http_10().empty(), path + ".default_host_for_http_10", "not supported", errors);
-  RefuseIf(o.has_header_key_format(), path + ".header_key_format", "not supported", errors);
-  RefuseIf(o.override_stream_error_on_invalid_http_message().value(),
-           path + ".override_stream_error_on_invalid_http_message",
-           "not supported: a connection with an invalid message is closed", errors);
-  // enable_trailers: trailers are always passed on.
 }
 
 void CompileHttp2(const core::Http2ProtocolOptions& o, const std::string& path, decide::Errors* errors) {
@@ -181,7 +170,9 @@ std::optional<CompiledHttpManager> CompileHttpManager(const HttpConnectionManage
   if (m.has_common_http_protocol_options()) {
     CompileCommonHttp(m.common_http_protocol_options(), at("common_http_protocol_options"), spec.get(), &own);
   }
-  if (m.has_http_protocol_options()) CompileHttp1(m.http_protocol_options(), at("http_protocol_options"), &own);
+  if (m.has_http_protocol_options()) {
+    CompileDownstreamHttp1(m.http_protocol_options(), at("http_protocol_options"), env, spec.get(), &own);
+  }
   if (m.has_http2_protocol_options()) CompileHttp2(m.http2_protocol_options(), at("http2_protocol_options"), &own);
   if (!m.server_name().empty()) spec->server_name = m.server_name();
   switch (m.server_header_transformation()) {
@@ -219,11 +210,7 @@ std::optional<CompiledHttpManager> CompileHttpManager(const HttpConnectionManage
   spec->via = m.via();
   if (m.has_generate_request_id()) spec->generate_request_id = m.generate_request_id().value();
   spec->preserve_external_request_id = m.preserve_external_request_id();
-  for (int i = 0; i < m.upgrade_configs_size(); ++i) {
-    const auto& u = m.upgrade_configs(i);
-    RefuseIf(!u.has_enabled() || u.enabled().value(), StrCat(at("upgrade_configs"), "[", i, "]"),
-             StrCat("upgrade to \"", u.upgrade_type(), "\" is not supported"), &own);
-  }
+  CompileUpgrades(m, path, spec.get(), &own);
   spec->normalize_path = m.normalize_path().value();
   spec->merge_slashes = m.merge_slashes();
 

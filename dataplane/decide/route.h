@@ -12,6 +12,7 @@
 #include "dataplane/decide/header_mutation.h"
 #include "dataplane/decide/retry.h"
 #include "dataplane/decide/route_match.h"
+#include "dataplane/decide/upgrade.h"
 #include "google/protobuf/any.pb.h"
 
 namespace weft::decide {
@@ -68,6 +69,8 @@ struct RouteAction {
   std::string prefix_rewrite;
   std::string host_rewrite_literal;
   std::shared_ptr<const RetryPolicy> retry;  // may be null
+  UpgradeRules upgrades;
+  bool connect_to_tcp = false;  // what a CONNECT tunnel carries goes to the cluster as plain TCP
 };
 
 // One route, compiled. Part of a RouteTable; a pointer to it is good as long as the table is.

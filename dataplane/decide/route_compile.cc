@@ -238,6 +238,17 @@ void RouteCompiler::CompileAction(const pb::RouteAction& proto, const std::strin
   if (proto.has_retry_policy()) {
     out->retry = CompileRetryPolicy(proto.retry_policy(), path + ".retry_policy", &errors_);
   }
+  for (int i = 0; i < proto.upgrade_configs_size(); ++i) {
+    const auto& upgrade = proto.upgrade_configs(i);
+    const std::string at = StrCat(path, ".upgrade_configs[", i, "]");
+    out->upgrades.Add(upgrade.upgrade_type(), !upgrade.has_enabled() || upgrade.enabled().value(), at, &errors_);
+    if (!upgrade.has_connect_config()) continue;
+    if (!EqualsIgnoreCase(upgrade.upgrade_type(), "connect")) {
+      errors_.Add(at + ".connect_config", "is for the upgrade type CONNECT only");
+    }
+    if (upgrade.connect_config().allow_post()) errors_.Add(at + ".connect_config.allow_post", "not supported");
+    out->connect_to_tcp = true;
+  }
 }
 
 void RouteCompiler::CompileWeighted(const pb::WeightedCluster& proto, const std::string& path, RouteAction* out) {

@@ -188,8 +188,11 @@ RouteMatcher RouteMatcher::Compile(const route::RouteMatch& match, const std::st
       out.regex_ = regexes->Get(match.safe_regex(), path + ".safe_regex", errors);
       if (out.regex_ != nullptr) out.regex_prefix_ = RequiredPrefix(out.path_text_);
       break;
+    case route::RouteMatch::kConnectMatcher:
+      out.path_kind_ = PathKind::kConnect;
+      break;
     case route::RouteMatch::PATH_SPECIFIER_NOT_SET:
-      errors->Add(path, "one of prefix, path, safe_regex, path_separated_prefix is missing");
+      errors->Add(path, "one of prefix, path, safe_regex, path_separated_prefix, connect_matcher is missing");
       break;
   }
   if (match.has_runtime_fraction()) {
@@ -227,6 +230,8 @@ bool RouteMatcher::PathMatches(std::string_view path) const {
              (path.size() == path_text_.size() || path[path_text_.size()] == '/');
     case PathKind::kRegex:
       return !path.empty() && RE2::FullMatch(re2::StringPiece(path.data(), path.size()), *regex_);
+    case PathKind::kConnect:
+      return path.empty();
   }
   return false;
 }
@@ -243,11 +248,16 @@ bool RouteMatcher::OthersMatch(const RequestView& request, std::string_view quer
 }
 
 std::string RouteMatcher::DescribePath() const {
+  if (path_kind_ == PathKind::kConnect) return "connect_matcher";
   static constexpr const char* kNames[] = {"prefix", "path", "path_separated_prefix", "safe_regex"};
   return StrCat(kNames[static_cast<int>(path_kind_)], " \"", path_text_, "\"", case_sensitive_ ? "" : " (any case)");
 }
 
 std::string RouteMatcher::WhyNot(const RequestView& request, const SplitPath& path, uint64_t random) const {
+  if (!KindMatches(request)) {
+    return path_kind_ == PathKind::kConnect ? "connect_matcher takes CONNECT only"
+                                            : "only connect_matcher takes CONNECT";
+  }
   if (!PathMatches(path.path)) return StrCat(DescribePath(), " does not match \"", path.path, "\"");
   if (!FractionMatches(random)) {
     return StrCat("outside runtime_fraction ", numerator_, "/", denominator_, " (", random % denominator_, ")");

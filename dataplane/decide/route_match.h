@@ -73,14 +73,14 @@ std::optional<std::string_view> QueryParameter(std::string_view query, std::stri
 // Owner: its Route. Thread: immutable, any.
 class RouteMatcher {
  public:
-  enum class PathKind : uint8_t { kPrefix, kExact, kSeparatedPrefix, kRegex };
+  enum class PathKind : uint8_t { kPrefix, kExact, kSeparatedPrefix, kRegex, kConnect };
 
   static RouteMatcher Compile(const envoy::config::route::v3::RouteMatch& match, const std::string& path,
                               RegexPool* regexes, Errors* errors);
 
   // All conditions. `random` is this route's own number (for runtime_fraction).
   bool Matches(const RequestView& request, const SplitPath& path, uint64_t random) const {
-    return PathMatches(path.path) && OthersMatch(request, path.query, random);
+    return KindMatches(request) && PathMatches(path.path) && OthersMatch(request, path.query, random);
   }
   bool PathMatches(std::string_view path) const;
   // The first condition that does not hold, in words; empty when all hold.
@@ -99,6 +99,10 @@ class RouteMatcher {
   size_t MatchedLength(std::string_view path) const;
 
  private:
+  // CONNECT has no path: connect_matcher takes it, and nothing else does.
+  bool KindMatches(const RequestView& request) const {
+    return (path_kind_ == PathKind::kConnect) == (request.method == "CONNECT");
+  }
   bool OthersMatch(const RequestView& request, std::string_view query, uint64_t random) const;
   bool FractionMatches(uint64_t random) const { return !has_fraction_ || random % denominator_ < numerator_; }
 

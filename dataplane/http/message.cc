@@ -30,7 +30,8 @@ void ResponseHead::Clear() {
   headers.Clear();
   protocol = Protocol::kHttp11;
   content_length = 0;
-  has_body = length_without_body = false;
+  has_body = length_without_body = tunnel = false;
+  upgrade = {};
 }
 
 std::string_view ReasonPhrase(int status) {

@@ -26,9 +26,14 @@ struct RequestHead {
   bool has_body = false;
   // The sender waits for 100 Continue (RFC 9110 section 10.1.1).
   bool expect_continue = false;
-  // Upgrade token that Connection nominates; empty when there is none.
+  // The protocols that Upgrade offers and Connection nominates (RFC 9110 section 7.8), or :protocol
+  // of an extended CONNECT (RFC 8441), which is a GET here; empty when there is none.
   std::string_view upgrade;
 
+  bool is_connect() const { return method == "CONNECT"; }
+  // Asks for a tunnel: has_body is false, and yet there is a pipe for what comes after the head. See
+  // stream.h.
+  bool wants_tunnel() const { return !upgrade.empty() || is_connect(); }
   void Clear();
 };
 
@@ -41,8 +46,19 @@ struct ResponseHead {
   bool has_body = false;
   // The length stands in the head although there is no body (HEAD, 304).
   bool length_without_body = false;
+  // Opens the tunnel that the request asked for: 101, or 2xx to CONNECT. has_body is true and
+  // content_length unknown; both bodies are raw bytes.
+  bool tunnel = false;
+  // With 101: the protocol that was chosen.
+  std::string_view upgrade;
 
   void Clear();
+};
+
+// How names of header fields are written on HTTP/1.
+enum class HeaderCase : uint8_t {
+  kAsReceived,  // as they came; those that the proxy adds are in lower case
+  kProper,      // Content-Type
 };
 
 // "OK" for 200, "Unknown" for codes without a registered phrase.

@@ -14,6 +14,20 @@ namespace weft::http {
 // The pump's two ends. A codec (h1, h2) implements ServerStream for each request that it receives
 // and ClientStream for each that it sends; proxy/Exchange joins the two. Heads are values, bodies
 // are BodyPipes, errors are Error. All on one worker's thread.
+//
+// Tunnels (docs/adr/0015-tunnels.md). A request that wants_tunnel() is CONNECT, or an offer to
+// change the protocol: HTTP/1's Upgrade, or extended CONNECT, which the h2 codecs translate (server:
+// method "GET", upgrade = :protocol; client: the reverse). For such a request
+// - request_body() is never null, while has_body is false and content_length 0; its pipe yields what
+//   the peer sends after the head, and End() is the peer's half-close;
+// - ClientStream::SendRequest gets that pipe and pulls nothing until the answer has `tunnel` set;
+// - an answer without `tunnel` is an ordinary one: nothing of the pipe is ever sent. A server codec
+//   does not read what came early as another request;
+// - an answer with `tunnel` (status 101 for an offer, also where h2 writes 200; 2xx for CONNECT) has
+//   a body of raw bytes. From OnResponse on the client codec pulls from the request's pipe, from
+//   SendResponse on the server codec does from the response's; an ended pipe becomes FIN or
+//   END_STREAM, a failed one a reset. The stream is done (OnStreamDone) when both have ended;
+// - Release() or Abort() of an open tunnel cuts it off.
 
 // What the owner of a ServerStream hears.
 class ServerStreamEvents {

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "dataplane/base/clock.h"
+#include "dataplane/decide/upgrade.h"
 #include "dataplane/http/h2/options.h"
+#include "dataplane/http/message.h"
 
 namespace weft::decide {
 class RouteTable;
@@ -36,6 +38,11 @@ struct HttpManagerSpec {
   // http2_protocol_options. Limits of heads, timeouts and requests a connection come from the fields
   // below.
   http::h2::SessionOptions http2;
+  // http_protocol_options.
+  bool accept_http_10 = false;
+  std::string default_host_for_http_10;  // empty: a request without Host is refused
+  http::HeaderCase header_case = http::HeaderCase::kAsReceived;
+  decide::UpgradeRules upgrades;
   uint32_t max_request_head_bytes = 60 * 1024;
   uint32_t max_request_headers = 100;
   MonoNanos idle_timeout = 3600 * kSecond;  // of a downstream connection without a request; 0: none

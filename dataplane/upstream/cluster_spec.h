@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "dataplane/base/clock.h"
+#include "dataplane/http/message.h"
 #include "dataplane/net/address.h"
 
 namespace weft::decide {
@@ -60,6 +61,8 @@ struct ClusterSpec {
   uint32_t max_requests_per_connection = 0;  // 0: no limit
   MonoNanos idle_timeout = 3600 * kSecond;   // 0: none
   uint32_t max_response_head_bytes = 60 * 1024;
+  uint32_t max_response_headers = 100;
+  http::HeaderCase header_case = http::HeaderCase::kAsReceived;  // of HTTP/1 requests
   uint32_t buffer_limit = 1024 * 1024;  // per_connection_buffer_limit_bytes
   bool tcp_keepalive = false;
   uint32_t keepalive_probes = 0, keepalive_time_s = 0, keepalive_interval_s = 0;  // 0: the kernel's
