@@ -21,7 +21,8 @@ namespace weft::observe {
   C(upstream_cx_destroy) C(upstream_cx_destroy_local) C(upstream_cx_destroy_remote)                               \
   C(upstream_cx_destroy_with_active_rq) C(upstream_cx_destroy_local_with_active_rq)                               \
   C(upstream_cx_destroy_remote_with_active_rq) C(upstream_cx_none_healthy) C(upstream_cx_protocol_error)          \
-  C(upstream_cx_max_requests) C(upstream_cx_rx_bytes_total) C(upstream_cx_tx_bytes_total)                         \
+  C(upstream_cx_max_requests) C(upstream_cx_max_duration_reached) C(upstream_cx_near_idle_limit)                  \
+  C(upstream_rq_replayed) C(upstream_cx_rx_bytes_total) C(upstream_cx_tx_bytes_total)                         \
   H(upstream_cx_connect_ms) H(upstream_cx_length_ms)                                                              \
   C(upstream_rq_total) G(upstream_rq_active) C(upstream_rq_pending_total) G(upstream_rq_pending_active)           \
   C(upstream_rq_pending_overflow) C(upstream_rq_pending_failure_eject) C(upstream_rq_cancelled)                   \
@@ -56,6 +57,16 @@ namespace weft::observe {
 
 // One HTTP connection manager seen from one listener: listener.<address>.http.<stat prefix>.
 #define WEFT_LISTENER_HTTP_METRICS(C, G, H) C(downstream_rq_completed) WEFT_RESPONSE_CLASSES(C, downstream_rq)
+
+// HTTP/2 codecs (envoy docs: http_conn_man/stats, codec statistics). The last four are ours: frames that ask for an
+// answer (PING, SETTINGS) or do nothing, streams that the peer resets, streams that it makes us reset, and header
+// blocks in too many CONTINUATION frames.
+#define WEFT_HTTP2_METRICS(C, G, H)                                                                               \
+  C(header_overflow) C(inbound_empty_frames_flood) C(inbound_priority_frames_flood)                               \
+  C(inbound_window_update_frames_flood) C(keepalive_timeout) C(outbound_control_flood) C(outbound_flood)          \
+  C(rx_messaging_error) C(rx_reset) C(stream_refused_errors) C(trailers) C(tx_reset) G(streams_active)            \
+  C(goaway_sent) C(inbound_control_frames_flood) C(inbound_reset_flood) C(outbound_reset_flood)                   \
+  C(inbound_continuation_flood)
 
 // Requests by exact status: upstream_rq_404. A short list, since an upstream uses few; grows at the first of each.
 // Owner: ClusterCounters. Thread: the shard's writes, any reads. Destroyed when: its group is.
@@ -103,7 +114,7 @@ struct ClusterCounters {
   // Completed request: the total, its class and its code.
   void CountResponse(int code);
 };
-static_assert(sizeof(ClusterCounters) <= 68 * 8, "one a cluster and worker");
+static_assert(sizeof(ClusterCounters) <= 72 * 8, "one a cluster and worker");
 
 // `http.<stat prefix>.`
 struct HttpCounters {
@@ -126,5 +137,11 @@ struct ListenerHttpCounters {
   void CountResponse(int code);
 };
 static_assert(sizeof(ListenerHttpCounters) == 6 * 8);
+
+// `http2.` for listeners, `cluster.<name>.http2.` for upstreams.
+struct Http2Counters {
+  WEFT_METRIC_FIELDS(WEFT_HTTP2_METRICS)
+};
+static_assert(sizeof(Http2Counters) <= 18 * 8);
 
 }  // namespace weft::observe

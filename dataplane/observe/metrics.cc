@@ -70,6 +70,10 @@ std::string ScopeId::Prefix() const {
     AppendName(name, &out);
     out.append(".http.");
     AppendName(sub_name, &out);
+  } else if (kind == Kind::kClusterHttp2) {
+    out = "cluster.";
+    AppendName(name, &out);
+    out.append(".http2");
   } else {
     if (kind == Kind::kProcess) out.clear();
     AppendName(name, &out);
@@ -90,6 +94,8 @@ std::string_view ScopeId::ExtractedPrefix() const {
       return "listener.";
     case Kind::kListenerHttp:
       return "listener.http.";
+    case Kind::kClusterHttp2:
+      return "cluster.http2.";
   }
   return {};
 }
@@ -104,6 +110,7 @@ void ScopeId::AppendTags(std::vector<Tag>* out) const {
     case Kind::kProcess:
       return;
     case Kind::kCluster:
+    case Kind::kClusterHttp2:
       return add("envoy_cluster_name", name);
     case Kind::kHttp:
       return add("envoy_http_conn_manager_prefix", name);
@@ -229,6 +236,7 @@ void Registry::AddBlock(const Shard::Block& block, Totals* totals) {
   totals->AddGroup(block.http.get());
   totals->AddGroup(block.listener.get());
   totals->AddGroup(block.listener_http.get());
+  totals->AddGroup(block.http2.get());
   if (block.cluster != nullptr) {
     block.cluster->codes.ForEach([&](int code, const Counter& counter) { totals->codes[code].Add(counter); });
   }
@@ -476,6 +484,12 @@ ListenerCounters* Shard::Listener(std::string_view address) {
 
 ListenerHttpCounters* Shard::ListenerHttp(std::string_view address, std::string_view stat_prefix) {
   return GetGroup(ScopeId::ListenerHttp(address, stat_prefix), &Block::listener_http);
+}
+
+Http2Counters* Shard::DownstreamHttp2() { return GetGroup(ScopeId::Process("http2"), &Block::http2); }
+
+Http2Counters* Shard::ClusterHttp2(std::string_view cluster) {
+  return GetGroup(ScopeId::ClusterHttp2(cluster), &Block::http2);
 }
 
 Shard::Dynamic* Shard::GetDynamic(const MetricName& name, Dynamic::Kind kind) {

@@ -27,6 +27,7 @@ struct ScopeId {
     kHttp,          // http.<name>.     envoy_http_conn_manager_prefix
     kListener,      // listener.<name>. envoy_listener_address
     kListenerHttp,  // listener.<name>.http.<sub_name>.
+    kClusterHttp2,  // cluster.<name>.http2. envoy_cluster_name
   };
   Kind kind = Kind::kProcess;
   std::string name;
@@ -40,6 +41,8 @@ struct ScopeId {
   static ScopeId ListenerHttp(std::string_view address, std::string_view stat_prefix) {
     return {Kind::kListenerHttp, std::string(address), std::string(stat_prefix)};
   }
+
+  static ScopeId ClusterHttp2(std::string_view name) { return {Kind::kClusterHttp2, std::string(name), {}}; }
 
   // "cluster.outbound|9080||reviews."; colons become underscores as in Envoy.
   std::string Prefix() const;
@@ -73,6 +76,8 @@ class Shard {
   HttpCounters* Http(std::string_view stat_prefix);
   ListenerCounters* Listener(std::string_view address);
   ListenerHttpCounters* ListenerHttp(std::string_view address, std::string_view stat_prefix);
+  Http2Counters* DownstreamHttp2();
+  Http2Counters* ClusterHttp2(std::string_view cluster);
 
   Counter* GetCounter(const MetricName& name);
   Gauge* GetGauge(const MetricName& name);
@@ -98,6 +103,7 @@ class Shard {
     std::unique_ptr<HttpCounters> http;
     std::unique_ptr<ListenerCounters> listener;
     std::unique_ptr<ListenerHttpCounters> listener_http;
+    std::unique_ptr<Http2Counters> http2;
     std::vector<std::unique_ptr<Dynamic>> dynamic;
   };
 

@@ -18,6 +18,18 @@ using testing::Not;
 
 constexpr char kReviews[] = "outbound|9080|v1|reviews.default.svc.cluster.local";
 
+TEST(MetricsTest, Http2CodecsOfListenersAndClusters) {
+  Registry registry;
+  Shard* shard = registry.NewShard();
+  shard->DownstreamHttp2()->rx_reset.Inc();
+  shard->ClusterHttp2("a.b")->tx_reset.Add(2);
+  EXPECT_EQ(*registry.Value("http2.rx_reset"), 1);
+  EXPECT_EQ(*registry.Value("cluster.a.b.http2.tx_reset"), 2);
+  std::string text = *registry.Prometheus({});
+  EXPECT_NE(text.find("envoy_http2_rx_reset{} 1"), std::string::npos) << text;
+  EXPECT_NE(text.find("envoy_cluster_http2_tx_reset{envoy_cluster_name=\"a.b\"} 2"), std::string::npos) << text;
+}
+
 TEST(MetricsTest, ValuesOfAllShardsAreSummed) {
   Registry registry;
   Shard* a = registry.NewShard();
