@@ -232,6 +232,7 @@ std::optional<CompiledCluster> CompileCluster(const Cluster& c, const std::strin
   CompiledCluster out;
   out.spec = std::make_shared<ClusterSpec>();
   ClusterSpec& spec = *out.spec;
+  net::DialOptions dialing;
   const std::string p = path;
   auto at = [&](std::string_view field) { return JoinPath(p, field); };
 
@@ -252,7 +253,7 @@ std::optional<CompiledCluster> CompileCluster(const Cluster& c, const std::strin
   if (c.upstream_connection_options().has_tcp_keepalive()) {
     const core::TcpKeepalive& k = c.upstream_connection_options().tcp_keepalive();
     const std::string keepalive = at("upstream_connection_options.tcp_keepalive");
-    spec.tcp_keepalive = true;
+    dialing.keep_alive.on = true;
     auto number = [&](bool set, uint32_t value, const char* name, uint32_t max) {
       if (set && (value < 1 || value > max)) {
         own.Add(StrCat(keepalive, ".", name), StrCat(value, ": expected 1 to ", max));
@@ -260,13 +261,14 @@ std::optional<CompiledCluster> CompileCluster(const Cluster& c, const std::strin
       return set ? value : 0;
     };
     // The kernel's own bounds (tcp(7)).
-    spec.keepalive_probes =
+    dialing.keep_alive.probes =
         number(k.has_keepalive_probes(), k.keepalive_probes().value(), "keepalive_probes", 127);
-    spec.keepalive_time_s =
+    dialing.keep_alive.time_s =
         number(k.has_keepalive_time(), k.keepalive_time().value(), "keepalive_time", 32767);
-    spec.keepalive_interval_s =
+    dialing.keep_alive.interval_s =
         number(k.has_keepalive_interval(), k.keepalive_interval().value(), "keepalive_interval", 32767);
   }
+  if (dialing.keep_alive.on) spec.dialing = std::make_shared<const net::DialOptions>(dialing);
   for (api::SourceError& e : found) {
     if (path.empty() && e.path.starts_with('.')) e.path.erase(0, 1);
     e.warning ? errors->Warn(std::move(e.path), std::move(e.message)) : errors->Add(std::move(e.path), std::move(e.message));

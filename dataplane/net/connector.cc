@@ -1,5 +1,6 @@
 #include "dataplane/net/connector.h"
 
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -33,13 +34,48 @@ static void SetKeepAlive(int fd, const KeepAlive& k) {
   set(IPPROTO_TCP, TCP_KEEPINTVL, k.interval_s);
 }
 
-void Connector::Start(const Address& to, MonoNanos timeout, const KeepAlive& keep_alive) {
+static int SetOptions(int fd, const DialOptions& options, bool after_bind) {
+  for (const SocketOption& o : options.socket_options) {
+    if (o.after_bind == after_bind &&
+        setsockopt(fd, o.level, o.name, o.value.data(), static_cast<socklen_t>(o.value.size())) !=
+            0) {
+      return errno;
+    }
+  }
+  return 0;
+}
+
+// Prepares the socket; the errno of what was refused, or 0.
+int Connector::Open(const DialOptions& options) {
+  fd_ = socket(to_.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd_ < 0) return errno;
+  if (to_.is_unix()) return 0;
+  if (options.keep_alive.on) SetKeepAlive(fd_, options.keep_alive);
+  bind_failed_ = true;
+  if (int error = SetOptions(fd_, options, false); error != 0) return error;
+  if (options.source.valid()) {
+    int one = 1;
+    if (options.freebind) {
+      setsockopt(fd_, to_.is_v6() ? IPPROTO_IPV6 : IPPROTO_IP,
+                 to_.is_v6() ? IPV6_FREEBIND : IP_FREEBIND, &one, sizeof(one));
+    }
+    // The port is chosen by connect(2) then, when both ends are known: many more connections from
+    // one address.
+    if (options.source.port() == 0) {
+      setsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+    }
+    if (options.source.family() != to_.family()) return EAFNOSUPPORT;
+    if (bind(fd_, options.source.sa(), options.source.length()) != 0) return errno;
+  }
+  if (int error = SetOptions(fd_, options, true); error != 0) return error;
+  bind_failed_ = false;
+  return 0;
+}
+
+void Connector::Start(const Address& to, MonoNanos timeout, const DialOptions& options) {
   to_ = to;
-  fd_ = socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd_ < 0) {
-    error_ = errno;
-  } else {
-    if (keep_alive.on && !to.is_unix()) SetKeepAlive(fd_, keep_alive);
+  error_ = Open(options);
+  if (error_ == 0) {
     int rc;
     do {
       rc = connect(fd_, to.sa(), to.length());

@@ -4,16 +4,10 @@
 
 #include "dataplane/event/fd_watcher.h"
 #include "dataplane/event/timer_wheel.h"
+#include "dataplane/net/dial_options.h"
 #include "dataplane/net/transport.h"
 
 namespace weft::net {
-
-// TCP keep-alive of a connection; 0 leaves the kernel's setting
-// (envoy.config.core.v3.TcpKeepalive).
-struct KeepAlive {
-  bool on = false;
-  uint32_t probes = 0, time_s = 0, interval_s = 0;
-};
 
 // Dials one address. Exactly one of the two callbacks comes, never from inside Start(). Destroying
 // it cancels. Owner: whoever needs the connection. Thread: the loop's.
@@ -32,12 +26,16 @@ class Connector final : private event::FdWatcher::Handler {
   Connector(event::Loop& loop, Handler* handler);
   ~Connector();
   // timeout 0: the kernel's.
-  void Start(const Address& to, MonoNanos timeout, const KeepAlive& keep_alive = {});
+  void Start(const Address& to, MonoNanos timeout, const DialOptions& options = {});
+  const Address& to() const { return to_; }
+  // The failure was one of bind(2) or setsockopt(2), before anything was sent.
+  bool bind_failed() const { return bind_failed_; }
 
  private:
   void OnFdReady(uint8_t ready) override;
   void OnTimer();
   void Fail(int error);
+  int Open(const DialOptions& options);
 
   event::Loop& loop_;
   Handler* handler_;
@@ -46,6 +44,7 @@ class Connector final : private event::FdWatcher::Handler {
   Address to_;
   int fd_ = -1;
   int error_ = 0;  // of a dial that failed at once
+  bool bind_failed_ = false;
 };
 
 }  // namespace weft::net

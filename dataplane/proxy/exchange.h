@@ -93,6 +93,7 @@ class Exchange final : private http::ServerStreamEvents,
   void RunRequestFilters();
   void PrepareUpstream();
   void Pick(upstream::ConnPool::Want want = upstream::ConnPool::Want::kAny);
+  std::string_view ServerName(const upstream::ClusterSpec& spec);
   void SendRequest(http::ClientStream& stream);
   void RunResponseFilters(buffer::BodyPipe* body);
   void SendResponse(buffer::BodyPipe* body);

@@ -60,7 +60,23 @@ void Exchange::Pick(upstream::ConnPool::Want want) {
   const decide::RetryPolicy* retry = match_.route->action.retry.get();
   if (retry != nullptr && retry->per_try_timeout > 0) try_timer_.Arm(retry->per_try_timeout);
   phase_ = Phase::kConnect;
-  host->pool().Acquire(this, want);
+  const upstream::ClusterSpec& spec = cluster->spec();
+  upstream::StreamWish wish{want, request().protocol == http::Protocol::kHttp2, {}};
+  if (spec.auto_sni) wish.sni = ServerName(spec);
+  host->Acquire(this, wish);
+}
+
+// The host that the request asks for, without its port: the TLS server name of auto_sni.
+std::string_view Exchange::ServerName(const upstream::ClusterSpec& spec) {
+  std::string_view host = request().authority;
+  if (!spec.sni_header.empty() && spec.sni_header != ":authority" && spec.sni_header != "host") {
+    auto value = request().headers.Get(spec.sni_header);
+    if (value.has_value()) host = *value;
+  }
+  if (host.starts_with('[')) return {};  // an IP address is no server name (RFC 6066 section 3)
+  size_t colon = host.rfind(':');
+  if (colon != std::string_view::npos) host = host.substr(0, colon);
+  return net::Address::FromIp(host, 0) ? std::string_view() : host;
 }
 
 void Exchange::OnStreamReady(http::ClientStream& stream) { SendRequest(stream); }

@@ -81,8 +81,8 @@ void Worker::CollectHosts(std::vector<upstream::HostStatus>* out) {
   if (stopped_) return;
   clusters_->ForEachLive([&](upstream::Cluster& c) {
     for (const auto& h : c.hosts()) {
-      out->push_back({c.spec().name, h->address_text(), h->stats(), h->pool().connection_count(),
-                      h->pool().dialed(), h->pool().dial_failures()});
+      out->push_back({c.spec().name, h->address_text(), h->stats(), h->connection_count(),
+                      h->dialed(), h->dial_failures()});
     }
   });
 }

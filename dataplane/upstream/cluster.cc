@@ -39,17 +39,17 @@ void Cluster::SetEndpoints(std::shared_ptr<const EndpointSet> endpoints) {
         old[it->second]->set_endpoint(e);
         hosts_.push_back(std::move(old[it->second]));
       } else {
-        hosts_.push_back(MakeRc<Host>(context_, e, spec_, counters_));
+        hosts_.push_back(MakeRc<Host>(context_.http1, e, spec_, counters_));
       }
     }
   }
   for (Rc<Host>& h : old) {
-    if (h) h->pool().Drain();
+    if (h) h->Drain();
   }
 }
 
 void Cluster::Drain() {
-  for (const Rc<Host>& h : hosts_) h->pool().Drain();
+  for (const Rc<Host>& h : hosts_) h->Drain();
 }
 
 Cluster* ClusterMap::Get(std::string_view name) {

@@ -11,7 +11,7 @@
 #include "dataplane/decide/weighted_pick.h"
 #include "dataplane/observe/metrics.h"
 #include "dataplane/upstream/cluster_spec.h"
-#include "dataplane/upstream/conn_pool.h"
+#include "dataplane/upstream/host.h"
 
 namespace weft::upstream {
 
@@ -19,44 +19,6 @@ namespace weft::upstream {
 struct ClusterContext {
   http::h1::ClientContext& http1;
   observe::Shard& shard;
-};
-
-// What one worker did with one endpoint, as `/clusters` sums it up over workers. Plain numbers: one
-// thread.
-struct HostStats {
-  uint64_t rq_total = 0, rq_success = 0, rq_error = 0, rq_timeout = 0;
-  uint64_t rq_active = 0;
-};
-
-// One host of one cluster, as `/clusters` shows it.
-struct HostStatus {
-  std::string cluster, address;
-  HostStats requests;
-  uint64_t cx_active = 0, cx_total = 0, cx_connect_fail = 0;
-};
-
-// One endpoint as a worker sees it: its address and its connections. An attempt holds a reference,
-// so a removed endpoint lives until its last request is over. Owner: Cluster and attempts, by Rc.
-// Thread: the worker's.
-class Host final : public RefCounted {
- public:
-  Host(ClusterContext& context, const EndpointSpec& endpoint,
-       std::shared_ptr<const ClusterSpec> spec, observe::ClusterCounters* counters)
-      : endpoint_(endpoint),
-        address_text_(endpoint.address.ToString()),
-        pool_(context.http1, std::move(spec), counters, endpoint.address) {}
-
-  const EndpointSpec& endpoint() const { return endpoint_; }
-  void set_endpoint(const EndpointSpec& e) { endpoint_ = e; }
-  const std::string& address_text() const { return address_text_; }
-  ConnPool& pool() { return pool_; }
-  HostStats& stats() { return stats_; }
-
- private:
-  EndpointSpec endpoint_;
-  HostStats stats_;
-  const std::string address_text_;
-  ConnPool pool_;
 };
 
 // One cluster on one worker: hosts with their pools, and the balancer's cursor. Made at the first

@@ -8,7 +8,9 @@
 
 #include "dataplane/base/clock.h"
 #include "dataplane/http/message.h"
+#include "dataplane/http/h2/options.h"
 #include "dataplane/net/address.h"
+#include "dataplane/net/dial_options.h"
 
 namespace weft::decide {
 class PickTable;
@@ -41,9 +43,23 @@ struct ClusterUsage {
   static void Give(std::atomic<uint32_t>& used) { used.fetch_sub(1, std::memory_order_relaxed); }
 };
 
-enum class UpstreamProtocol : uint8_t { kHttp1, kHttp2 };
+enum class UpstreamProtocol : uint8_t {
+  kHttp1,
+  kHttp2,
+  kAuto,        // what ALPN agrees on
+  kDownstream,  // what the request came by
+};
 enum class LbPolicy : uint8_t { kRoundRobin, kRandom };
 enum class DiscoveryType : uint8_t { kStatic, kEds, kStrictDns, kLogicalDns };
+
+// HTTP/2 of a cluster that says nothing about it. Less than Envoy's 16 MB a stream: each answer
+// whose reader is slow may cost that much memory.
+inline http::h2::SessionOptions DefaultHttp2() {
+  http::h2::SessionOptions o;
+  o.max_concurrent_streams = 1024;  // of ours; the peer's own limit counts too
+  o.connection_window = 16u << 20;
+  return o;
+}
 
 // What a cluster is, without its endpoints: immutable, compiled once on the main thread, shared by
 // all workers.
@@ -64,10 +80,20 @@ struct ClusterSpec {
   uint32_t max_response_headers = 100;
   http::HeaderCase header_case = http::HeaderCase::kAsReceived;  // of HTTP/1 requests
   uint32_t buffer_limit = 1024 * 1024;  // per_connection_buffer_limit_bytes
-  bool tcp_keepalive = false;
-  uint32_t keepalive_probes = 0, keepalive_time_s = 0, keepalive_interval_s = 0;  // 0: the kernel's
+  MonoNanos max_connection_duration = 0;     // 0: no limit
+  // Connections in advance: capacity that is kept for each stream of an endpoint that runs or
+  // waits (preconnect_policy.per_upstream_preconnect_ratio).
+  double preconnect_ratio = 1;
+  std::shared_ptr<const http::h2::SessionOptions> http2;  // null: DefaultHttp2()
+  std::shared_ptr<const net::DialOptions> dialing;        // null: the defaults
   // Null: connections to endpoints are plain.
   std::shared_ptr<const net::TransportSecurity> security;
+  // The TLS server name: the request's host, or the field `sni_header` when that is not empty; one
+  // pool a name (upstream_http_protocol_options.auto_sni).
+  bool auto_sni = false;
+  std::string sni_header;
+  // The TLS server name is the endpoint's host name, when it has one (auto_host_sni).
+  bool auto_host_sni = false;
   // DNS clusters: host name and port of each endpoint are resolved by the main thread.
   const std::string& stat_name() const { return alt_stat_name.empty() ? name : alt_stat_name; }
 };
@@ -82,7 +108,9 @@ enum class HealthStatus : uint8_t {
 };
 
 struct EndpointSpec {
-  net::Address address;
+  net::Address address;  // names the endpoint
+  // All addresses in the order of dialling (RFC 8305); empty: `address` alone.
+  std::vector<net::Address> dial_order;
   std::string hostname;
   uint32_t weight = 1;
   uint32_t priority = 0;

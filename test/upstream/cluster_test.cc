@@ -131,9 +131,9 @@ TEST_F(ClusterTest, WhoWaitsForARemovedHostChoosesAgain) {
   w.then = [&] {
     held.reset();  // the last reference to the host whose pool tells this
     next = Rc<Host>(map_->Get("c")->Pick(0));
-    next->pool().Acquire(&again);
+    next->Acquire(&again);
   };
-  held->pool().Acquire(&w);
+  held->Acquire(&w);
   map_->PutEndpoints("c", Endpoints({{2, 1}}));
   EXPECT_EQ(w.failed, 1);
   EXPECT_EQ(w.error.code, ErrorCode::kDrain);
@@ -150,7 +150,7 @@ TEST_F(ClusterTest, ANewSpecificationTakesWhoWaitsAlong) {
   Cluster* before = map_->Get("c");
   Cluster* after = nullptr;
   w.then = [&] { after = map_->Get("c"); };
-  held->pool().Acquire(&w);
+  held->Acquire(&w);
   Rc<Cluster> keep(before);  // so that its address is not used again
   map_->Put(Spec(), nullptr);
   EXPECT_EQ(w.error.code, ErrorCode::kDrain);

@@ -100,7 +100,13 @@ class ConnPoolTest : public ::testing::Test {
   }
   void Make() { Make(origin_.address()); }
   void Make(const net::Address& to) {
-    pool_ = std::make_unique<ConnPool>(context_, spec_, counters_, to);
+    Make(to, ConnPool::Protocol::kHttp1);
+  }
+  void Make(const net::Address& to, ConnPool::Protocol protocol) {
+    EndpointSpec endpoint;
+    endpoint.address = to;
+    host_.reset(new HostContext{context_, spec_, counters_, endpoint, {}, {}});
+    pool_ = std::make_unique<ConnPool>(*host_, protocol);
   }
   std::unique_ptr<Wish> Ask(bool send = true) {
     auto w = std::make_unique<Wish>();
@@ -123,6 +129,7 @@ class ConnPoolTest : public ::testing::Test {
   observe::ClusterCounters* counters_;
   std::shared_ptr<ClusterSpec> spec_;
   http::RequestHead request_;
+  std::unique_ptr<HostContext> host_;
   std::unique_ptr<ConnPool> pool_;
   uint32_t others_ = 0;  // connections that "other workers" hold
 };

@@ -60,11 +60,11 @@ ClientConnection::ClientConnection(ClientContext& context, const ClientOptions& 
       transport_(std::move(transport)),
       owner_(owner),
       idle_timer_(
-          context.loop.timers(), [](void* self) { static_cast<ClientConnection*>(self)->Close(); },
-          this),
+          context.loop.timers(),
+          [](void* self) { static_cast<ClientConnection*>(self)->OnIdleTimer(); }, this),
       created_(context.loop.Now()) {
   transport_->set_handler(this);
-  if (options_.idle_timeout > 0) idle_timer_.Arm(options_.idle_timeout);
+  ArmIdleTimer();
 }
 
 ClientConnection::~ClientConnection() {
@@ -73,6 +73,25 @@ ClientConnection::~ClientConnection() {
     m_->Clear();
     context_.free_messages.push_back(std::move(m_));
   }
+}
+
+bool ClientConnection::TooOld() const {
+  return options_.max_duration > 0 && context_.loop.Now() - created_ >= options_.max_duration;
+}
+
+void ClientConnection::ArmIdleTimer() {
+  MonoNanos wait = options_.idle_timeout;
+  if (options_.max_duration > 0) {
+    MonoNanos left =
+        std::max<MonoNanos>(created_ + options_.max_duration - context_.loop.Now(), 1);
+    wait = wait == 0 ? left : std::min(wait, left);
+  }
+  if (wait > 0) idle_timer_.Arm(wait);
+}
+
+void ClientConnection::OnIdleTimer() {
+  close_cause_ = TooOld() ? CloseCause::kMaxDuration : CloseCause::kIdleTimeout;
+  Close();
 }
 
 uint64_t ClientConnection::bytes_sent() const { return m_ == nullptr ? 0 : m_->sent; }
@@ -90,7 +109,10 @@ void ClientConnection::SendRequest(const RequestHead& head, buffer::BodyPipe* bo
     pool.pop_back();
   }
   ++requests_;
-  if (options_.max_requests != 0 && requests_ >= options_.max_requests) close_after_ = true;
+  if (options_.max_requests != 0 && requests_ >= options_.max_requests) {
+    close_after_ = true;
+    close_cause_ = CloseCause::kMaxRequests;
+  }
   idle_timer_.Cancel();
   state_ = State::kHead;
   size_t n = std::min(head.method.size(), sizeof(m_->method) - 1);
@@ -218,7 +240,10 @@ void ClientConnection::OnReadable() {
     // connection.
     char byte[16];
     iovec iov = {byte, sizeof(byte)};
-    if (transport_->Read(&iov, 1) != -EAGAIN) Close();
+    ssize_t n = transport_->Read(&iov, 1);
+    if (n == -EAGAIN) return;
+    if (n <= 0) close_cause_ = CloseCause::kPeer;
+    Close();
     return;
   }
   if (state_ == State::kDone) {
@@ -402,6 +427,10 @@ void ClientConnection::MaybeEnd() {
   if (state_ != State::kDone || events_ != nullptr || processing_) return;
   if (begin_ != end_)
     close_after_ = true;  // bytes behind the response: not ours, so nothing after them is trusted
+  if (TooOld()) {
+    close_after_ = true;
+    close_cause_ = CloseCause::kMaxDuration;
+  }
   if (!m_->request_complete || !m_->out.empty() || close_after_ || reading_off_) {
     Close();
     return;
@@ -415,7 +444,7 @@ void ClientConnection::MaybeEnd() {
   block_.reset();
   begin_ = end_ = 0;
   state_ = State::kIdle;
-  if (options_.idle_timeout > 0) idle_timer_.Arm(options_.idle_timeout);
+  ArmIdleTimer();
   owner_->OnIdle(*this);
 }
 
@@ -438,6 +467,7 @@ void ClientConnection::Release() {
 void ClientConnection::OnPipeSpace() { context_.loop.AtTurnEnd(this); }
 
 void ClientConnection::OnEof(int error) {
+  close_cause_ = CloseCause::kPeer;
   if (state_ == State::kUntilClose && error == 0) {
     ResponseComplete(nullptr);
     close_after_ = true;

@@ -16,6 +16,7 @@ struct ClientOptions {
   HeadLimits limits;
   MonoNanos idle_timeout = 3600 * kSecond;  // without a request; 0: none
   uint32_t max_requests = 0;                // on one connection; 0: no limit
+  MonoNanos max_duration = 0;               // since it was made, then it ends when idle; 0: none
   uint32_t buffer_bytes = 64 * 1024;
 };
 
@@ -66,8 +67,13 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
   MonoNanos created() const { return created_; }
   // Once closed: a request was under way.
   bool cut_short() const { return cut_short_; }
-  // For the owner: the connection is lent to a request.
+  // Why it closed.
+  enum class CloseCause : uint8_t { kLocal, kPeer, kIdleTimeout, kMaxDuration, kMaxRequests };
+  CloseCause close_cause() const { return close_cause_; }
+  // For the owner: the connection is lent to a request; since when it is idle, and for how long it
+  // had been when it was lent.
   bool lent = false;
+  MonoNanos idle_since = 0, lent_age = 0;
   // Closes when the request under way is over; now when there is none.
   void Drain();
   void Close();
@@ -110,6 +116,9 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
   void Flush();
   void Reset(const Error& error);
   void OnEof(int error);
+  void ArmIdleTimer();
+  void OnIdleTimer();
+  bool TooOld() const;
 
   ClientContext& context_;
   const ClientOptions& options_;
@@ -123,6 +132,7 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
   const MonoNanos created_;
   uint64_t requests_ = 0, total_received_ = 0, total_sent_ = 0;
   State state_ = State::kIdle;
+  CloseCause close_cause_ = CloseCause::kLocal;
   bool close_after_ = false;
   bool processing_ = false;
   bool reading_off_ = false;
