@@ -185,7 +185,9 @@ Pump::Pump(PumpOptions options) : options_(std::move(options)) {
   auto listener = std::make_shared<config::ListenerSpec>();
   listener->name = "listener";
   listener->address = *net::Address::FromIp("127.0.0.1", port_);
-  listener->http = http;
+  auto chain = std::make_shared<config::FilterChainSpec>();
+  chain->http = http;
+  listener->chains = {chain};
 
   auto update = std::make_shared<config::Update>();
   update->clusters.push_back({cluster, endpoints});

@@ -106,9 +106,10 @@ class Reader {
       if ((address.is_unix() || address.port() != 0) && !addresses.insert(address.ToString()).second) {
         errors_.Add(at + ".address", StrCat(address.ToString(), " is the address of another listener too"));
       }
-      RefuseIf(!compiled->rds_name.empty() && !proto_->dynamic_resources().has_ads_config(),
-               at + ".filter_chains[0].filters[0].typed_config.rds.config_source.ads",
-               "there is no dynamic_resources.ads_config", &errors_);
+      RefuseIf(!compiled->rds.empty() && !proto_->dynamic_resources().has_ads_config(), at + ".filter_chains",
+               StrCat("routes \"", compiled->rds.empty() ? "" : compiled->rds.begin()->first,
+                      "\" come by rds, and there is no dynamic_resources.ads_config"),
+               &errors_);
       out_->listeners.push_back({l.SerializeAsString(), *std::move(compiled)});
     }
     env_.cluster_exists = nullptr;

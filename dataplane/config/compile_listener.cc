@@ -1,267 +1,130 @@
 #include "dataplane/config/compile_listener.h"
 
-#include <set>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
 #include "api/cpp/names.h"
 #include "dataplane/base/strings.h"
-#include "dataplane/config/compile_http1.h"
-#include "dataplane/filters/header_mutation/header_mutation.h"
-#include "envoy/extensions/filters/http/header_mutation/v3/header_mutation.pb.h"
-#include "envoy/extensions/filters/http/router/v3/router.pb.h"
+#include "dataplane/config/compile_tls.h"
+#include "dataplane/decide/filter_chain_match.h"
+#include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb.h"
 
 namespace weft::config {
 namespace {
 
 namespace core = envoy::config::core::v3;
-namespace hcm = envoy::extensions::filters::network::http_connection_manager::v3;
-namespace hm = envoy::extensions::filters::http::header_mutation::v3;
 using envoy::config::listener::v3::FilterChain;
 using envoy::config::listener::v3::Listener;
-using hcm::HttpConnectionManager;
+using envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
+using envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 
-std::string TypeOf(const google::protobuf::Any& any) { return std::string(api::MessageNameOf(any.type_url())); }
-
-// A filter's configuration on a route; decide keeps what comes back with the route.
-std::shared_ptr<const void> CompileRouteFilter(const std::string& filter_name, const google::protobuf::Any& any,
-                                               const std::string& path, const CompileEnv& env, decide::Errors* errors) {
-  if (any.type_url() == api::kHeaderMutationPerRouteType) {
-    hm::HeaderMutationPerRoute m;
-    if (!UnpackAny(any, &m, path, env, errors)) return nullptr;
-    return filters::HeaderMutations::Compile(m.mutations(), path + ".mutations", errors);
+// Equal messages give equal bytes, whatever the order of their maps.
+std::string CanonicalBytes(const google::protobuf::Message& message) {
+  std::string out;
+  {
+    google::protobuf::io::StringOutputStream stream(&out);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    message.SerializeToCodedStream(&coded);
   }
-  errors->Add(path, StrCat(TypeOf(any), " is not supported on a route: expected ",
-                           api::MessageNameOf(api::kHeaderMutationPerRouteType)));
-  return nullptr;
-}
-
-void CompileHttp2(const core::Http2ProtocolOptions& o, const std::string& path, decide::Errors* errors) {
-  RefuseIf(o.ByteSizeLong() != 0, path, "HTTP/2 is not served by this listener: leave its options out", errors);
-}
-
-void CompileCommonHttp(const core::HttpProtocolOptions& o, const std::string& path, proxy::HttpManagerSpec* spec,
-                       decide::Errors* errors) {
-  if (o.has_idle_timeout()) spec->idle_timeout = CompileDuration(o.idle_timeout(), path + ".idle_timeout", false, errors);
-  if (o.has_max_headers_count()) {
-    spec->max_request_headers = o.max_headers_count().value();
-    RefuseIf(spec->max_request_headers == 0, path + ".max_headers_count", "0: expected 1 or more", errors);
-  }
-  if (o.has_max_stream_duration()) {
-    spec->max_stream_duration = CompileDuration(o.max_stream_duration(), path + ".max_stream_duration", false, errors);
-  }
-  if (o.has_max_requests_per_connection()) spec->max_requests_per_connection = o.max_requests_per_connection().value();
-  RefuseIf(o.has_max_connection_duration(), path + ".max_connection_duration", "not supported", errors);
-  RefuseIf(o.has_max_response_headers_kb(), path + ".max_response_headers_kb", "has a meaning for clusters only", errors);
-  if (o.headers_with_underscores_action() != core::HttpProtocolOptions::ALLOW) {
-    errors->Add(path + ".headers_with_underscores_action", "not supported: expected ALLOW");
-  }
-}
-
-// False when there was an error.
-void CompileFilters(const HttpConnectionManager& m, const std::string& path, const CompileEnv& env,
-                    proxy::HttpManagerSpec* spec, decide::Errors* errors) {
-  std::set<std::string> names;
-  bool router = false;
-  for (int i = 0; i < m.http_filters_size(); ++i) {
-    const hcm::HttpFilter& f = m.http_filters(i);
-    const std::string at = StrCat(path, ".http_filters[", i, "]");
-    const std::string typed = at + ".typed_config";
-    if (f.name().empty()) errors->Add(at + ".name", "is missing");
-    RefuseIf(!f.name().empty() && !names.insert(f.name()).second, at + ".name",
-             StrCat("\"", f.name(), "\" is the name of another filter too"), errors);
-    RefuseIf(f.disabled(), at + ".disabled", "not supported: leave the filter out", errors);
-    if (router) {
-      errors->Add(at, "comes after the router, which ends the chain");
-      continue;
-    }
-    if (!f.has_typed_config()) {
-      errors->Add(typed, "is missing");
-      continue;
-    }
-    if (f.typed_config().type_url() == api::kRouterType) {
-      router = true;
-      envoy::extensions::filters::http::router::v3::Router r;
-      if (!UnpackAny(f.typed_config(), &r, typed, env, errors)) continue;
-      RefuseIf(r.has_dynamic_stats() && !r.dynamic_stats().value(), typed + ".dynamic_stats", "false is not supported",
-               errors);
-      spec->suppress_envoy_headers = r.suppress_envoy_headers();
-    } else if (f.typed_config().type_url() == api::kHeaderMutationType) {
-      hm::HeaderMutation config;
-      if (!UnpackAny(f.typed_config(), &config, typed, env, errors)) continue;
-      auto filter = filters::HeaderMutationFilter::Compile(f.name(), config, typed, errors);
-      if (filter != nullptr) spec->filters.push_back(std::move(filter));
-    } else if (f.is_optional()) {
-      errors->Warn(typed, StrCat("filter ", TypeOf(f.typed_config()), " is not supported: left out, as it is optional"));
-    } else {
-      errors->Add(typed, StrCat("filter ", TypeOf(f.typed_config()), " is not supported"));
-    }
-  }
-  if (!router) {
-    errors->Add(path + ".http_filters", StrCat("the last filter must be the router (", api::MessageNameOf(api::kRouterType), ")"));
-  }
-}
-
-}  // namespace
-
-std::shared_ptr<const decide::RouteTable> CompileRoutes(const envoy::config::route::v3::RouteConfiguration& routes,
-                                                        const std::string& path, bool check_clusters,
-                                                        const CompileEnv& env, decide::Errors* errors) {
-  std::vector<api::SourceError> found;
-  decide::Errors own(&found);
-  CheckUnknownFields(routes, "", env, &own);
-  decide::CompileOptions options;
-  options.filter_config = [&env](const std::string& filter, const google::protobuf::Any& any, const std::string& at,
-                                 decide::Errors* e) { return CompileRouteFilter(filter, any, at, env, e); };
-  options.read_file = env.read_file ? env.read_file : ReadSmallFile;
-  if (check_clusters) options.cluster_exists = env.cluster_exists;
-  std::shared_ptr<const decide::RouteTable> table;
-  if (check_clusters && !routes.has_validate_clusters()) {  // Envoy's default for routes inside a listener
-    auto checked = routes;
-    checked.mutable_validate_clusters()->set_value(true);
-    table = decide::RouteTable::Compile(checked, &found, options);
-  } else {
-    table = decide::RouteTable::Compile(routes, &found, options);
-  }
-  for (api::SourceError& e : found) {
-    std::string at = JoinPath(path, e.path);
-    e.warning ? errors->Warn(std::move(at), std::move(e.message)) : errors->Add(std::move(at), std::move(e.message));
-  }
-  return api::HasError(found) ? nullptr : table;
-}
-
-std::optional<CompiledHttpManager> CompileHttpManager(const HttpConnectionManager& m, const std::string& path,
-                                                      const CompileEnv& env, decide::Errors* errors) {
-  std::vector<api::SourceError> found;
-  decide::Errors own(&found);
-  CompiledHttpManager out;
-  auto spec = std::make_shared<proxy::HttpManagerSpec>();
-  auto duration = [&](const google::protobuf::Duration& d, const char* field) {
-    return CompileDuration(d, StrCat(path, ".", field), false, &own);
-  };
-  auto at = [&](const char* field) { return StrCat(path, ".", field); };
-
-  if (m.codec_type() != HttpConnectionManager::AUTO && m.codec_type() != HttpConnectionManager::HTTP1) {
-    own.Add(at("codec_type"), HttpConnectionManager::CodecType_IsValid(m.codec_type())
-                                  ? StrCat(HttpConnectionManager::CodecType_Name(m.codec_type()),
-                                           " is not supported: expected AUTO or HTTP1")
-                                  : StrCat(static_cast<int>(m.codec_type()), " is no codec type"));
-  }
-  if (m.stat_prefix().empty()) own.Add(at("stat_prefix"), "is missing");
-  spec->stat_prefix = m.stat_prefix();
-
-  switch (m.route_specifier_case()) {
-    case HttpConnectionManager::kRds:
-      if (m.rds().route_config_name().empty()) own.Add(at("rds.route_config_name"), "is missing");
-      if (!m.rds().has_config_source()) {
-        own.Add(at("rds.config_source"), "is missing: expected ads: {}");
-      } else {
-        CheckConfigSource(m.rds().config_source(), at("rds.config_source"), &own);
-        out.rds_timeout = InitialFetchTimeout(m.rds().config_source(), at("rds.config_source"), &own);
-      }
-      out.rds_name = spec->rds_name = m.rds().route_config_name();
-      break;
-    case HttpConnectionManager::kRouteConfig:
-      spec->routes = CompileRoutes(m.route_config(), at("route_config"), true, env, &own);
-      break;
-    case HttpConnectionManager::ROUTE_SPECIFIER_NOT_SET:
-      own.Add(path, "has no routes: expected route_config or rds");
-      break;
-  }
-  CompileFilters(m, path, env, spec.get(), &own);
-  if (m.has_common_http_protocol_options()) {
-    CompileCommonHttp(m.common_http_protocol_options(), at("common_http_protocol_options"), spec.get(), &own);
-  }
-  if (m.has_http_protocol_options()) {
-    CompileDownstreamHttp1(m.http_protocol_options(), at("http_protocol_options"), env, spec.get(), &own);
-  }
-  if (m.has_http2_protocol_options()) CompileHttp2(m.http2_protocol_options(), at("http2_protocol_options"), &own);
-  if (!m.server_name().empty()) spec->server_name = m.server_name();
-  switch (m.server_header_transformation()) {
-    case HttpConnectionManager::OVERWRITE:
-      spec->server_header = proxy::ServerHeader::kOverwrite;
-      break;
-    case HttpConnectionManager::APPEND_IF_ABSENT:
-      spec->server_header = proxy::ServerHeader::kAppendIfAbsent;
-      break;
-    case HttpConnectionManager::PASS_THROUGH:
-      spec->server_header = proxy::ServerHeader::kPassThrough;
-      break;
-    default:
-      own.Add(at("server_header_transformation"),
-              StrCat(static_cast<int>(m.server_header_transformation()), " is no transformation"));
-  }
-  if (m.has_max_request_headers_kb()) {
-    uint32_t kb = m.max_request_headers_kb().value();
-    if (kb < 1 || kb > 8192) own.Add(at("max_request_headers_kb"), StrCat(kb, ": expected 1 to 8192"));
-    spec->max_request_head_bytes = kb * 1024;
-  }
-  if (m.has_stream_idle_timeout()) spec->stream_idle_timeout = duration(m.stream_idle_timeout(), "stream_idle_timeout");
-  if (m.has_request_timeout()) spec->request_timeout = duration(m.request_timeout(), "request_timeout");
-  if (m.has_request_headers_timeout()) {
-    spec->request_headers_timeout = duration(m.request_headers_timeout(), "request_headers_timeout");
-  }
-  if (m.has_drain_timeout()) spec->drain_timeout = duration(m.drain_timeout(), "drain_timeout");
-  if (m.has_delayed_close_timeout()) {
-    spec->delayed_close_timeout = duration(m.delayed_close_timeout(), "delayed_close_timeout");
-  }
-  spec->access_logs = CompileAccessLogs(m.access_log(), at("access_log"), env, &own);
-  spec->use_remote_address = m.use_remote_address().value();
-  RefuseIf(m.xff_num_trusted_hops() != 0, at("xff_num_trusted_hops"), "not supported: expected 0", &own);
-  spec->skip_xff_append = m.skip_xff_append();
-  spec->via = m.via();
-  if (m.has_generate_request_id()) spec->generate_request_id = m.generate_request_id().value();
-  spec->preserve_external_request_id = m.preserve_external_request_id();
-  CompileUpgrades(m, path, spec.get(), &own);
-  spec->normalize_path = m.normalize_path().value();
-  spec->merge_slashes = m.merge_slashes();
-
-  for (api::SourceError& e : found) {
-    e.warning ? errors->Warn(std::move(e.path), std::move(e.message)) : errors->Add(std::move(e.path), std::move(e.message));
-  }
-  if (api::HasError(found)) return std::nullopt;
-  out.spec = std::move(spec);
   return out;
 }
 
-namespace {
-
-std::optional<CompiledHttpManager> CompileChain(const FilterChain& chain, const std::string& path, const CompileEnv& env,
-                                                decide::Errors* errors) {
-  RefuseIf(chain.filter_chain_match().ByteSizeLong() != 0, path + ".filter_chain_match",
-           "not supported: a listener has one chain, for all connections", errors);
-  if (chain.has_transport_socket()) CheckTransportSocket(chain.transport_socket(), path + ".transport_socket", errors);
-  // Plain TCP has no handshake that could take long.
-  if (chain.has_transport_socket_connect_timeout()) {
-    CompileDuration(chain.transport_socket_connect_timeout(), path + ".transport_socket_connect_timeout", false, errors);
+// Null when there was an error.
+std::shared_ptr<FilterChainSpec> CompileChain(const FilterChain& chain, const std::string& path,
+                                              const CompileEnv& env, CompiledListener* out,
+                                              decide::Errors* errors) {
+  std::vector<api::SourceError> found;
+  decide::Errors own(&found);
+  auto spec = std::make_shared<FilterChainSpec>();
+  spec->name = chain.name();
+  if (chain.has_transport_socket()) {
+    spec->security = CompileDownstreamTls(chain.transport_socket(), path + ".transport_socket", env, &own);
   }
-  std::optional<CompiledHttpManager> out;
+  if (chain.has_transport_socket_connect_timeout()) {
+    spec->transport_socket_connect_timeout =
+        CompileDuration(chain.transport_socket_connect_timeout(),
+                        path + ".transport_socket_connect_timeout", false, &own);
+  }
   for (int i = 0; i < chain.filters_size(); ++i) {
     const auto& f = chain.filters(i);
-    const std::string at = StrCat(path, ".filters[", i, "].typed_config");
-    if (out) {
-      errors->Add(StrCat(path, ".filters[", i, "]"), "comes after the HTTP connection manager, which ends the chain");
+    const std::string filter = StrCat(path, ".filters[", i, "]");
+    const std::string at = filter + ".typed_config";
+    if (spec->http != nullptr || spec->tcp != nullptr) {
+      own.Add(filter, StrCat("comes after the ",
+                             spec->http != nullptr ? "HTTP connection manager" : "TCP proxy",
+                             ", which ends the chain"));
       continue;
     }
     if (!f.has_typed_config()) {
-      errors->Add(at, "is missing");
+      own.Add(at, "is missing");
       continue;
     }
-    if (f.typed_config().type_url() != api::kHttpConnectionManagerType) {
-      errors->Add(at, StrCat("network filter ", TypeOf(f.typed_config()), " is not supported: expected ",
-                             api::MessageNameOf(api::kHttpConnectionManagerType)));
-      continue;
+    const std::string_view type = api::MessageNameOf(f.typed_config().type_url());
+    if (type == HttpConnectionManager::descriptor()->full_name()) {
+      HttpConnectionManager manager;
+      if (!UnpackAny(f.typed_config(), &manager, at, env, &own)) continue;
+      auto http = CompileHttpManager(manager, at, env, &own);
+      if (!http) continue;
+      spec->http = http->spec;
+      if (!http->rds_name.empty()) out->rds[http->rds_name] = http->rds_timeout;
+    } else if (type == TcpProxy::descriptor()->full_name()) {
+      TcpProxy proxy;
+      if (!UnpackAny(f.typed_config(), &proxy, at, env, &own)) continue;
+      spec->tcp = CompileTcpProxy(proxy, at, env, &own);
+    } else {
+      own.Add(at, StrCat("network filter ", type, " is not supported: expected ",
+                         HttpConnectionManager::descriptor()->full_name(), " or ",
+                         TcpProxy::descriptor()->full_name()));
     }
-    HttpConnectionManager manager;
-    if (!UnpackAny(f.typed_config(), &manager, at, env, errors)) continue;
-    out = CompileHttpManager(manager, at, env, errors);
   }
-  RefuseIf(chain.filters_size() == 0, path + ".filters", "is empty: expected an HTTP connection manager", errors);
-  return out;
+  RefuseIf(chain.filters_size() == 0, path + ".filters",
+           "is empty: expected an HTTP connection manager or a TCP proxy", &own);
+  for (api::SourceError& e : found) {
+    e.warning ? errors->Warn(std::move(e.path), std::move(e.message))
+              : errors->Add(std::move(e.path), std::move(e.message));
+  }
+  return api::HasError(found) ? nullptr : spec;
+}
+
+void CompileChains(const Listener& l, const std::string& path, const CompileEnv& env,
+                   ListenerSpec* spec, CompiledListener* out, decide::Errors* errors) {
+  auto at = [&](std::string_view field) { return JoinPath(path, field); };
+  if (l.filter_chains_size() == 0 && !l.has_default_filter_chain()) {
+    errors->Add(at("filter_chains"), "is empty: expected at least one chain");
+  }
+  // What chains take from their listener.
+  Listener around = l;
+  around.clear_filter_chains();
+  around.clear_default_filter_chain();
+  const std::string common = CanonicalBytes(around);
+  auto compile = [&](const FilterChain& chain, const std::string& where) {
+    auto compiled = CompileChain(chain, where, env, out, errors);
+    if (compiled != nullptr) compiled->version = HashOf(common + CanonicalBytes(chain));
+    return compiled;
+  };
+  std::vector<decide::FilterChainMatch::Chain> matches;
+  for (int i = 0; i < l.filter_chains_size(); ++i) {
+    const FilterChain& chain = l.filter_chains(i);
+    const std::string where = StrCat(at("filter_chains"), "[", i, "]");
+    matches.push_back({&chain.filter_chain_match(), chain.name(), where});
+    spec->chains.push_back(compile(chain, where));
+  }
+  if (l.has_default_filter_chain()) {
+    RefuseIf(l.default_filter_chain().filter_chain_match().ByteSizeLong() != 0,
+             at("default_filter_chain.filter_chain_match"),
+             "has no meaning: the default chain takes what no other chain matches", errors);
+    spec->default_chain = compile(l.default_filter_chain(), at("default_filter_chain"));
+  }
+  if (matches.empty()) return;
+  auto table = decide::FilterChainMatch::Compile(matches, errors);
+  if (table != nullptr && !table->trivial()) spec->match = std::move(table);
 }
 
 }  // namespace
 
-std::optional<CompiledListener> CompileListener(const Listener& l, const std::string& path, const CompileEnv& env,
-                                                decide::Errors* errors) {
+std::optional<CompiledListener> CompileListener(const Listener& l, const std::string& path,
+                                                const CompileEnv& env, decide::Errors* errors) {
   std::vector<api::SourceError> found;
   decide::Errors own(&found);
   CompiledListener out;
@@ -271,9 +134,16 @@ std::optional<CompiledListener> CompileListener(const Listener& l, const std::st
   CheckUnknownFields(l, path, env, &own);
   auto address = CompileAddress(l.address(), at("address"), 0, &own);
   if (address) spec->address = *address;
+  for (int i = 0; i < l.additional_addresses_size(); ++i) {
+    auto more = CompileAddress(l.additional_addresses(i).address(),
+                               StrCat(at("additional_addresses"), "[", i, "].address"), 0, &own);
+    if (more) spec->additional_addresses.push_back(*more);
+  }
   spec->name = l.name().empty() && address ? address->ToString() : l.name();
   spec->stat_prefix = l.stat_prefix();
-  if (l.has_per_connection_buffer_limit_bytes()) spec->buffer_limit = l.per_connection_buffer_limit_bytes().value();
+  if (l.has_per_connection_buffer_limit_bytes()) {
+    spec->buffer_limit = l.per_connection_buffer_limit_bytes().value();
+  }
   if (l.has_tcp_backlog_size()) {
     spec->backlog = l.tcp_backlog_size().value();
     RefuseIf(spec->backlog == 0 || spec->backlog > 0x7fffffff, at("tcp_backlog_size"),
@@ -281,39 +151,23 @@ std::optional<CompiledListener> CompileListener(const Listener& l, const std::st
   }
   if (l.has_enable_reuse_port()) spec->reuse_port = l.enable_reuse_port().value();
   if (l.has_bind_to_port()) spec->bind_to_port = l.bind_to_port().value();
-  RefuseIf(l.use_original_dst().value(), at("use_original_dst"), "not supported", &own);
-  for (int i = 0; i < l.listener_filters_size(); ++i) {
-    const auto& f = l.listener_filters(i);
-    own.Add(StrCat(at("listener_filters"), "[", i, "]"),
-            StrCat("listener filter ", f.has_typed_config() ? TypeOf(f.typed_config()) : f.name(), " is not supported"));
-  }
-  // These two say how long listener filters may take: there are none.
-  if (l.has_listener_filters_timeout()) {
-    CompileDuration(l.listener_filters_timeout(), at("listener_filters_timeout"), false, &own);
-  }
+  spec->freebind = l.freebind().value();
+  CompileListenerFilters(l, path, env, spec.get(), &own);
   if (!core::TrafficDirection_IsValid(l.traffic_direction())) {
-    own.Add(at("traffic_direction"), StrCat(static_cast<int>(l.traffic_direction()), " is no direction"));
+    own.Add(at("traffic_direction"),
+            StrCat(static_cast<int>(l.traffic_direction()), " is no direction"));
   }
-  RefuseIf(l.access_log_size() > 0, at("access_log"), "not supported: set access_log of the HTTP connection manager", &own);
+  RefuseIf(l.access_log_size() > 0, at("access_log"),
+           "not supported: set access_log of the HTTP connection manager or TCP proxy", &own);
+  CompileChains(l, path, env, spec.get(), &out, &own);
 
-  std::optional<CompiledHttpManager> http;
-  if (l.filter_chains_size() + (l.has_default_filter_chain() ? 1 : 0) != 1) {
-    own.Add(at("filter_chains"), l.filter_chains_size() == 0 ? "is empty: expected one chain"
-                                                             : "several chains are not supported: expected one");
-  } else if (l.filter_chains_size() == 1) {
-    http = CompileChain(l.filter_chains(0), at("filter_chains[0]"), env, &own);
-  } else {
-    http = CompileChain(l.default_filter_chain(), at("default_filter_chain"), env, &own);
-  }
   for (api::SourceError& e : found) {
-    e.warning ? errors->Warn(std::move(e.path), std::move(e.message)) : errors->Add(std::move(e.path), std::move(e.message));
+    e.warning ? errors->Warn(std::move(e.path), std::move(e.message))
+              : errors->Add(std::move(e.path), std::move(e.message));
   }
-  if (api::HasError(found) || !http) return std::nullopt;
-  spec->http = http->spec;
+  if (api::HasError(found)) return std::nullopt;
   spec->version = HashOf(l.SerializeAsString());
   out.spec = std::move(spec);
-  out.rds_name = http->rds_name;
-  out.rds_timeout = http->rds_timeout;
   return out;
 }
 

@@ -124,8 +124,8 @@ void ConfigManager::StartStatic() {
     Listener& l = listeners_[name];
     l.is_static = true;
     Form form{std::move(s.wire), "", now};
-    if (!s.compiled.rds_name.empty()) {
-      Use(routes_, api::kRouteType, s.compiled.rds_name, name, s.compiled.rds_timeout);
+    if (!s.compiled.rds.empty()) {
+      for (const auto& [rds, timeout] : s.compiled.rds) Use(routes_, api::kRouteType, rds, name, timeout);
       l.warming.reset(new Listener::Next{std::move(form), std::move(s.compiled)});
     } else {
       ActivateListener(name, l, std::move(form), std::move(s.compiled), change);
@@ -369,11 +369,12 @@ void ConfigManager::OnListeners(XdsUpdate& update, Change& change, Refusals* ref
     auto it = listeners_.find(name);
     if (it == listeners_.end() || it->second.is_static) continue;
     if (it->second.active) change.update->removed_listeners.push_back(name);
-    std::string rds = it->second.rds_name;
-    std::string next = it->second.warming ? it->second.warming->compiled.rds_name : "";
+    std::set<std::string> rds = std::move(it->second.rds);
+    if (it->second.warming) {
+      for (const auto& [next, timeout] : it->second.warming->compiled.rds) rds.insert(next);
+    }
     listeners_.erase(it);
-    Unuse(routes_, api::kRouteType, rds, name, change);
-    Unuse(routes_, api::kRouteType, next, name, change);
+    UnuseRoutes(name, rds, nullptr, change);
   }
 }
 
@@ -399,16 +400,37 @@ std::string ConfigManager::PutListener(XdsUpdate::Resource& r, Change& change) {
 
   Listener& l = listeners_[r.name];
   Form form{std::move(r.value), r.version, WallMicros()};
-  std::string old_warming = l.warming ? l.warming->compiled.rds_name : "";
-  const std::string rds = compiled->rds_name;
-  if (!rds.empty()) Use(routes_, api::kRouteType, rds, r.name, compiled->rds_timeout);
-  if (rds.empty() || routes_.find(rds)->second.known) {
+  std::set<std::string> old_warming;
+  if (l.warming) {
+    for (const auto& [rds, timeout] : l.warming->compiled.rds) old_warming.insert(rds);
+  }
+  for (const auto& [rds, timeout] : compiled->rds) Use(routes_, api::kRouteType, rds, r.name, timeout);
+  if (RoutesKnown(*compiled)) {
     ActivateListener(r.name, l, std::move(form), *std::move(compiled), change);
   } else {
     l.warming.reset(new Listener::Next{std::move(form), *std::move(compiled)});
   }
-  if (old_warming != rds && old_warming != l.rds_name) Unuse(routes_, api::kRouteType, old_warming, r.name, change);
+  UnuseRoutes(r.name, old_warming, &l, change);
   return "";
+}
+
+// Every route configuration that it uses arrived, or is known not to exist.
+bool ConfigManager::RoutesKnown(const CompiledListener& compiled) const {
+  return std::all_of(compiled.rds.begin(), compiled.rds.end(), [&](const auto& rds) {
+    auto it = routes_.find(rds.first);
+    return it != routes_.end() && it->second.known;
+  });
+}
+
+// `keep`: what this form of the listener uses, or will, stays.
+void ConfigManager::UnuseRoutes(const std::string& listener, const std::set<std::string>& names, const Listener* keep,
+                                Change& change) {
+  for (const std::string& name : names) {
+    if (keep != nullptr && (keep->rds.contains(name) || (keep->warming && keep->warming->compiled.rds.contains(name)))) {
+      continue;
+    }
+    Unuse(routes_, api::kRouteType, name, listener, change);
+  }
 }
 
 void ConfigManager::ActivateListener(const std::string& name, Listener& l, Form form, CompiledListener compiled,
@@ -420,17 +442,18 @@ void ConfigManager::ActivateListener(const std::string& name, Listener& l, Form 
     previous->active = true;
     previous->form = std::move(l.form);
     previous->spec = std::move(l.spec);
-    previous->rds_name = l.rds_name;
+    previous->rds = l.rds;
   }
-  std::string old_rds = std::move(l.rds_name);
+  std::set<std::string> old_rds = std::move(l.rds);
+  l.rds.clear();
   l.form = std::move(form);
   l.spec = compiled.spec;
-  l.rds_name = compiled.rds_name;
+  for (const auto& [rds, timeout] : compiled.rds) l.rds.insert(rds);
   l.active = true;
   l.warming.reset();
   change.update->listeners.push_back(l.spec);
   change.replaced.emplace_back(name, std::move(previous));
-  if (old_rds != l.rds_name) Unuse(routes_, api::kRouteType, old_rds, name, change);
+  UnuseRoutes(name, old_rds, &l, change);
 }
 
 std::string ConfigManager::ReadRoutes(const std::string& name, const std::string& wire,
@@ -478,7 +501,7 @@ void ConfigManager::RoutesArrived(const std::string& name, Shared& shared, Chang
   const std::set<std::string> users = shared.users;
   for (const std::string& user : users) {
     auto it = listeners_.find(user);
-    if (it == listeners_.end() || !it->second.warming || it->second.warming->compiled.rds_name != name) continue;
+    if (it == listeners_.end() || !it->second.warming || !RoutesKnown(it->second.warming->compiled)) continue;
     std::unique_ptr<Listener::Next> next = std::move(it->second.warming);
     ActivateListener(user, it->second, std::move(next->form), std::move(next->compiled), change);
   }
@@ -548,9 +571,9 @@ void ConfigManager::Revert(const std::string& name, const std::string& version, 
   Listener& l = it->second;
   if (l.form.version != version) return;  // a newer form was put meanwhile, and has its own result
   Change change;
-  std::string rds = l.rds_name;
+  const std::set<std::string> rds = l.rds;
   if (previous != nullptr) {
-    if (!previous->rds_name.empty()) Use(routes_, api::kRouteType, previous->rds_name, name, 0);
+    for (const std::string& r : previous->rds) Use(routes_, api::kRouteType, r, name, 0);
     std::unique_ptr<Listener::Next> warming = std::move(l.warming);
     l = std::move(*previous);
     l.warming = std::move(warming);
@@ -558,18 +581,16 @@ void ConfigManager::Revert(const std::string& name, const std::string& version, 
     l.active = false;
     l.form = Form();
     l.spec = nullptr;
-    l.rds_name.clear();
+    l.rds.clear();
   } else {
     bool is_static = l.is_static;
     listeners_.erase(it);
     if (is_static) refused_[kListeners][name] = {"", reason};
-    Unuse(routes_, api::kRouteType, rds, name, change);
+    UnuseRoutes(name, rds, nullptr, change);
     Send(std::move(change), [](Refusals) {});
     return;
   }
-  if (rds != l.rds_name && !(l.warming && l.warming->compiled.rds_name == rds)) {
-    Unuse(routes_, api::kRouteType, rds, name, change);
-  }
+  UnuseRoutes(name, rds, &l, change);
   Send(std::move(change), [](Refusals) {});
 }
 
@@ -742,7 +763,11 @@ std::string ConfigManager::WaitingFor() const {
   }
   if (bootstrap_->xds && bootstrap_->xds->listeners && !listeners_seen_) return controller("listeners");
   for (const auto& [name, l] : listeners_) {
-    if (l.warming) return StrCat("routes ", l.warming->compiled.rds_name, " of listener ", name);
+    if (!l.warming) continue;
+    for (const auto& [rds, timeout] : l.warming->compiled.rds) {
+      auto it = routes_.find(rds);
+      if (it == routes_.end() || !it->second.known) return StrCat("routes ", rds, " of listener ", name);
+    }
   }
   return "";
 }

@@ -125,7 +125,7 @@ class ConfigManager final : private XdsClient::Watcher {
     bool active = false;
     Form form;
     std::shared_ptr<const ListenerSpec> spec;
-    std::string rds_name;
+    std::set<std::string> rds;  // route configurations that its chains use
     std::string bind_error;
     struct Next {
       Form form;
@@ -167,6 +167,9 @@ class ConfigManager final : private XdsClient::Watcher {
   void ActivateListener(const std::string& name, Listener& l, Form form, CompiledListener compiled, Change& change);
   void EndpointsArrived(const std::string& eds_name, Shared& shared, Change& change);
   void RoutesArrived(const std::string& name, Shared& shared, Change& change);
+  bool RoutesKnown(const CompiledListener& compiled) const;
+  void UnuseRoutes(const std::string& listener, const std::set<std::string>& names, const Listener* keep,
+                   Change& change);
   void Finish(const XdsUpdate& update, Refusals all, XdsClient::Done done);
   std::shared_ptr<const upstream::EndpointSet> EndpointsFor(const Shared& shared, const EndpointPolicy& policy) const;
   std::string ReadRoutes(const std::string& name, const std::string& wire,

@@ -4,7 +4,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 namespace weft::net {
 
@@ -25,9 +27,48 @@ TcpTransport::~TcpTransport() {
 void TcpTransport::set_handler(Transport::Handler* handler) {
   handler_ = handler;
   if (!watcher_.started()) watcher_.Start(loop_, fd_, event::FdWatcher::kRead, this);
+  if (unread_ != nullptr) loop_.AtTurnEnd(unread_.get());
+}
+
+void TcpTransport::Unread(buffer::Slice bytes) {
+  if (bytes.empty()) return;
+  unread_ = std::make_unique<UnreadBytes>(*this);
+  unread_->bytes = std::move(bytes);
+  if (watcher_.started()) loop_.AtTurnEnd(unread_.get());
+}
+
+void TcpTransport::set_addresses(const Address& peer, const Address& local) {
+  if (peer.valid()) peer_ = peer;
+  if (local.valid()) local_ = local;
+}
+
+void TcpTransport::DeliverUnread() {
+  if (!(watcher_.interest() & event::FdWatcher::kRead)) return;  // SetReading(true) comes back
+  bool destroyed = false;
+  destroyed_ = &destroyed;
+  handler_->OnReadable();
+  if (destroyed) return;
+  destroyed_ = nullptr;
+  if (unread_ != nullptr && (watcher_.interest() & event::FdWatcher::kRead)) {
+    loop_.AtTurnEnd(unread_.get());
+  }
+}
+
+ssize_t TcpTransport::ReadUnread(const iovec* iov, int count) {
+  size_t copied = 0;
+  buffer::Slice& s = unread_->bytes;
+  for (int i = 0; i < count && !s.empty(); ++i) {
+    size_t n = std::min(iov[i].iov_len, s.size());
+    memcpy(iov[i].iov_base, s.data(), n);
+    s.RemovePrefix(n);
+    copied += n;
+  }
+  if (s.empty()) unread_.reset();
+  return static_cast<ssize_t>(copied);
 }
 
 ssize_t TcpTransport::Read(const iovec* iov, int count) {
+  if (unread_ != nullptr) [[unlikely]] return ReadUnread(iov, count);
   ssize_t n;
   do {
     n = count == 1 ? recv(fd_, iov->iov_base, iov->iov_len, 0) : readv(fd_, iov, count);
@@ -57,6 +98,7 @@ void TcpTransport::WantWrite() {
 void TcpTransport::SetReading(bool on) {
   uint8_t write = watcher_.interest() & event::FdWatcher::kWrite;
   watcher_.SetInterest(static_cast<uint8_t>(write | (on ? event::FdWatcher::kRead : 0)));
+  if (on && unread_ != nullptr) loop_.AtTurnEnd(unread_.get());
 }
 
 void TcpTransport::ShutdownWrite() { shutdown(fd_, SHUT_WR); }

@@ -26,8 +26,24 @@ class TcpTransport final : public Transport, private event::FdWatcher::Handler {
   const Address& peer_address() const override { return peer_; }
   int fd() const { return fd_; }
 
+  // Gives back what was read and is for somebody else: the next reads return it first, and
+  // OnReadable comes for it. At most once at a time.
+  void Unread(buffer::Slice bytes);
+  // In place of the socket's own, for a connection that came through somebody who told (PROXY
+  // protocol) or that was redirected. An invalid one stays as it is.
+  void set_addresses(const Address& peer, const Address& local);
+
  private:
+  // Bytes that were given back. They are not the kernel's, so the loop does not tell of them.
+  struct UnreadBytes final : event::TurnEndTask {
+    explicit UnreadBytes(TcpTransport& t) : transport(t) {}
+    void RunAtTurnEnd() override { transport.DeliverUnread(); }
+    TcpTransport& transport;
+    buffer::Slice bytes;
+  };
   void OnFdReady(uint8_t ready) override;
+  void DeliverUnread();
+  ssize_t ReadUnread(const iovec* iov, int count);
 
   event::Loop& loop_;
   event::FdWatcher watcher_;
@@ -35,6 +51,7 @@ class TcpTransport final : public Transport, private event::FdWatcher::Handler {
   int fd_;
   bool* destroyed_ = nullptr;  // set while a callback is on the stack
   Address peer_, local_;
+  std::unique_ptr<UnreadBytes> unread_;  // null: none, which is the rule
 };
 
 }  // namespace weft::net

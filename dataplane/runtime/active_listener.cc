@@ -1,11 +1,23 @@
 #include "dataplane/runtime/active_listener.h"
 
-#include <algorithm>
+#include <netinet/in.h>
 
-#include "dataplane/net/tcp_transport.h"
+#include <algorithm>
+#include <utility>
+
+#include "dataplane/decide/filter_chain_match.h"
 #include "dataplane/runtime/worker.h"
 
 namespace weft::runtime {
+namespace {
+
+decide::IpBytes IpOf(const net::Address& a) {
+  if (!a.valid() || a.is_unix()) return {};
+  if (a.is_v6()) return decide::IpBytes::V6(&reinterpret_cast<const sockaddr_in6*>(a.sa())->sin6_addr);
+  return decide::IpBytes::V4(&reinterpret_cast<const sockaddr_in*>(a.sa())->sin_addr);
+}
+
+}  // namespace
 
 ActiveListener::ActiveListener(Worker& worker, std::shared_ptr<const config::ListenerSpec> spec,
                                std::vector<int> fds)
@@ -13,26 +25,7 @@ ActiveListener::ActiveListener(Worker& worker, std::shared_ptr<const config::Lis
       spec_(std::move(spec)),
       counters_(worker.shard().Listener(spec_->stat_prefix.empty() ? spec_->address.ToString()
                                                                    : spec_->stat_prefix)),
-      drain_timer_(
-          worker.loop().timers(), [](void* self) { static_cast<ActiveListener*>(self)->CutOff(); },
-          this) {
-  const proxy::HttpManagerSpec& http = *spec_->http;
-  manager_ =
-      MakeRc<proxy::HttpManager>(worker.services(), spec_->http,
-                                 http.rds_name.empty() ? nullptr : worker.Routes(http.rds_name));
-  options_.limits.max_bytes = http.max_request_head_bytes;
-  options_.limits.max_headers = http.max_request_headers;
-  options_.idle_timeout = http.idle_timeout;
-  // The request's timeout counts from its first byte, so it bounds the head too.
-  options_.head_timeout = http.request_headers_timeout;
-  if (http.request_timeout > 0 &&
-      (options_.head_timeout == 0 || http.request_timeout < options_.head_timeout)) {
-    options_.head_timeout = http.request_timeout;
-  }
-  options_.stream_idle_timeout = http.stream_idle_timeout;
-  options_.delayed_close_timeout = http.delayed_close_timeout;
-  options_.max_requests = http.max_requests_per_connection;
-  options_.buffer_bytes = std::clamp<uint32_t>(spec_->buffer_limit, 16 * 1024, 64 * 1024);
+      chains_(spec_->chains.size() + (spec_->default_chain != nullptr ? 1 : 0)) {
   for (int fd : fds) {
     if (fd >= 0)
       sockets_.push_back(std::make_unique<net::Listener>(
@@ -43,7 +36,7 @@ ActiveListener::ActiveListener(Worker& worker, std::shared_ptr<const config::Lis
 ActiveListener::~ActiveListener() {
   retired_ = false;  // the worker knows
   sockets_.clear();
-  while (auto* c = connections_.front()) c->Close();
+  chains_.clear();
 }
 
 std::vector<int> ActiveListener::TakeSockets() {
@@ -53,42 +46,76 @@ std::vector<int> ActiveListener::TakeSockets() {
   return fds;
 }
 
+void ActiveListener::TakeChains(ActiveListener& from) {
+  for (auto& chain : from.chains_) {
+    if (chain == nullptr) continue;
+    for (size_t i = 0; i < chains_.size(); ++i) {
+      if (chains_[i] != nullptr || ChainSpec(i)->version == 0 ||
+          ChainSpec(i)->version != chain->spec().version) {
+        continue;
+      }
+      chain->set_owner(this);
+      chains_[i] = std::move(chain);
+      break;
+    }
+  }
+}
+
 void ActiveListener::OnAccept(int fd, const net::Address& peer) {
-  counters_->downstream_cx_total.Inc();
-  counters_->downstream_cx_active.Inc();
-  observe::HttpCounters& h = manager_->counters();
-  h.downstream_cx_total.Inc();
-  h.downstream_cx_active.Inc();
-  h.downstream_cx_http1_total.Inc();
-  h.downstream_cx_http1_active.Inc();
   worker_.OnConnectionAccepted();
   // The local address is the listener's, unless that is one of several or a wildcard.
   bool known = !spec_->address.is_wildcard() && spec_->address.port() != 0 &&
                spec_->additional_addresses.empty();
   net::Address local = known ? spec_->address : net::Address();
-  auto transport = std::make_unique<net::TcpTransport>(worker_.loop(), fd, peer, local);
-  auto* c = new http::h1::ServerConnection(worker_.server_context(), options_, std::move(transport),
-                                           manager_.get(), this);
-  c->set_connection_id(worker_.NextConnectionId());
-  connections_.PushBack(c);
+  Assign(std::make_unique<net::TcpTransport>(worker_.loop(), fd, peer, local), nullptr);
 }
 
-void ActiveListener::OnClosed(http::ServerConnection& c) {
-  c.ListLink<http::ServerConnectionTag>::Unlink();
-  counters_->downstream_cx_active.Dec();
-  counters_->downstream_cx_destroy.Inc();
-  observe::HttpCounters& h = manager_->counters();
-  h.downstream_cx_active.Dec();
-  h.downstream_cx_http1_active.Dec();
-  h.downstream_cx_destroy.Inc();
-  uint64_t length = static_cast<uint64_t>((worker_.loop().Now() - c.created()) / kMillisecond);
-  h.downstream_cx_length_ms.Record(length);
-  counters_->downstream_cx_length_ms.Record(length);
-  h.downstream_cx_rx_bytes_total.Add(c.total_received());
-  h.downstream_cx_tx_bytes_total.Add(c.total_sent());
-  worker_.loop().DeferDelete(std::unique_ptr<http::ServerConnection>(&c));
-  worker_.OnConnectionGone();
-  if (retired_ && connections_.empty()) worker_.OnListenerRetired(this);
+int ActiveListener::Choose(net::TcpTransport& transport, const Inspected* inspected) const {
+  const int fallback =
+      spec_->default_chain != nullptr ? static_cast<int>(spec_->chains.size()) : -1;
+  if (spec_->match == nullptr) return spec_->chains.empty() ? fallback : 0;
+  decide::ConnectionFields f;
+  if (spec_->match->uses_destination()) {
+    f.destination = IpOf(transport.local_address());
+    f.destination_port = transport.local_address().port();
+  }
+  const net::Address& peer = transport.peer_address();
+  f.source = f.direct_source = IpOf(peer);
+  f.source_port = peer.port();
+  if (inspected != nullptr) {
+    f.server_name = inspected->server_name;
+    if (!inspected->transport_protocol.empty()) f.transport_protocol = inspected->transport_protocol;
+    f.application_protocols = &inspected->application_protocols;
+    if (inspected->direct_peer.valid()) f.direct_source = IpOf(inspected->direct_peer);
+  }
+  int index = spec_->match->Find(f);
+  return index == decide::FilterChainMatch::kNone ? fallback : index;
+}
+
+void ActiveListener::Assign(std::unique_ptr<net::TcpTransport> transport,
+                            std::unique_ptr<Inspected> inspected) {
+  int index = Choose(*transport, inspected.get());
+  if (index < 0) {
+    counters_->no_filter_chain_match.Inc();
+    worker_.OnConnectionGone();
+    return;
+  }
+  auto& chain = chains_[static_cast<size_t>(index)];
+  if (chain == nullptr) {
+    chain = std::make_unique<ActiveChain>(worker_, *spec_, ChainSpec(static_cast<size_t>(index)),
+                                          counters_, static_cast<ActiveChain::Owner*>(this));
+    if (retired_) chain->Drain(IdleConnections::kCloseSoon);
+  }
+  chain->Start(std::move(transport), std::move(inspected));
+}
+
+bool ActiveListener::empty() {
+  return std::all_of(chains_.begin(), chains_.end(),
+                     [](auto& c) { return c == nullptr || c->empty(); });
+}
+
+void ActiveListener::OnChainEmpty(ActiveChain&) {
+  if (retired_ && empty()) worker_.OnListenerRetired(this);
 }
 
 void ActiveListener::Retire(IdleConnections idle) {
@@ -98,18 +125,15 @@ void ActiveListener::Retire(IdleConnections idle) {
   }
   sockets_.clear();
   retired_ = true;
-  drain_timer_.Arm(spec_->http->drain_timeout);
-  connections_.ForEach([idle](http::ServerConnection& c) {
-    if (idle == IdleConnections::kCloseNow) {
-      c.Drain();
-    } else {
-      c.DrainSoon();
-    }
-  });
+  for (auto& chain : chains_) {
+    if (chain != nullptr) chain->Drain(idle);
+  }
 }
 
 void ActiveListener::CutOff() {
-  connections_.ForEach([](http::ServerConnection& c) { c.Drain(); });
+  for (auto& chain : chains_) {
+    if (chain != nullptr) chain->CutOff();
+  }
 }
 
 }  // namespace weft::runtime

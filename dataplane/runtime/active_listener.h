@@ -4,25 +4,19 @@
 #include <vector>
 
 #include "dataplane/config/update.h"
-#include "dataplane/event/timer_wheel.h"
-#include "dataplane/http/h1/server_connection.h"
 #include "dataplane/net/listener.h"
+#include "dataplane/net/tcp_transport.h"
 #include "dataplane/observe/metrics.h"
-#include "dataplane/proxy/http_manager.h"
+#include "dataplane/runtime/active_chain.h"
 
 namespace weft::runtime {
 
 class Worker;
 
-// What becomes of the idle connections of a listener that retires. kCloseSoon: they may carry one
-// more request within the drain time, since it may be on its way.
-enum class IdleConnections : uint8_t { kCloseSoon, kCloseNow };
-
-// One version of one listener on one worker: its sockets, its connection manager and its
-// connections. A new version takes the sockets over; the old one retires with the connections that
-// it has, which finish and close. Owner: Worker. Thread: the worker's.
-class ActiveListener final : private net::Listener::Handler,
-                             private http::ServerConnection::Owner {
+// One version of one listener on one worker: its sockets and its filter chains. A new version takes
+// the sockets over, and the chains that it has unchanged; the old one retires with the rest, whose
+// connections finish and close. Owner: Worker. Thread: the worker's.
+class ActiveListener final : private net::Listener::Handler, private ActiveChain::Owner {
  public:
   ActiveListener(Worker& worker, std::shared_ptr<const config::ListenerSpec> spec,
                  std::vector<int> fds);
@@ -31,24 +25,32 @@ class ActiveListener final : private net::Listener::Handler,
   const config::ListenerSpec& spec() const { return *spec_; }
   // The listening descriptors, for the version that follows.
   std::vector<int> TakeSockets();
+  // Takes the chains that this version has unchanged, with their connections.
+  void TakeChains(ActiveListener& from);
   // Stops accepting and drains; tells the worker when the last connection is gone.
   void Retire(IdleConnections idle);
   // The drain time is over: what is idle is closed; requests under way still finish.
   void CutOff();
-  bool empty() { return connections_.empty(); }
+  bool empty();
 
  private:
   void OnAccept(int fd, const net::Address& peer) override;
-  void OnClosed(http::ServerConnection& connection) override;
+  void OnChainEmpty(ActiveChain& chain) override;
+
+  // Gives the connection its chain, or closes it.
+  void Assign(std::unique_ptr<net::TcpTransport> transport, std::unique_ptr<Inspected> inspected);
+  const std::shared_ptr<const config::FilterChainSpec>& ChainSpec(size_t index) const {
+    return index < spec_->chains.size() ? spec_->chains[index] : spec_->default_chain;
+  }
+  // Index for ChainSpec and chains_; -1: no chain takes it.
+  int Choose(net::TcpTransport& transport, const Inspected* inspected) const;
 
   Worker& worker_;
   const std::shared_ptr<const config::ListenerSpec> spec_;
-  Rc<proxy::HttpManager> manager_;
-  http::h1::ServerOptions options_;
   observe::ListenerCounters* counters_;
   std::vector<std::unique_ptr<net::Listener>> sockets_;
-  IntrusiveList<http::ServerConnection, http::ServerConnectionTag> connections_;
-  event::Timer drain_timer_;
+  // As in the specification, the default chain behind the others. Made at the first connection.
+  std::vector<std::unique_ptr<ActiveChain>> chains_;
   bool retired_ = false;
 };
 

@@ -101,7 +101,11 @@ void Worker::PutListener(ListenerPut& put) {
     old.push_back(std::move(it->second));
     listeners_.erase(it);
   }
-  listeners_[put.spec->name] = std::make_unique<ActiveListener>(*this, put.spec, std::move(fds));
+  auto& now = listeners_[put.spec->name];
+  now = std::make_unique<ActiveListener>(*this, put.spec, std::move(fds));
+  for (auto& l : old) {
+    if (l->spec().name == put.spec->name) now->TakeChains(*l);
+  }
   for (auto& l : old) Retire(std::move(l), IdleConnections::kCloseSoon);
 }
 

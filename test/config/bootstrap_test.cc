@@ -114,7 +114,7 @@ TEST(BootstrapTest, ReadsEverything) {
   EXPECT_EQ(b->clusters[0].compiled.endpoints->endpoints.size(), 1u);
   ASSERT_EQ(b->listeners.size(), 1u);
   EXPECT_EQ(b->listeners[0].compiled.spec->address.ToString(), "127.0.2.1:9080");
-  EXPECT_NE(b->listeners[0].compiled.spec->http->routes, nullptr);
+  EXPECT_NE(b->listeners[0].compiled.spec->chains[0]->http->routes, nullptr);
   ASSERT_TRUE(b->xds.has_value());
   const XdsSettings& x = *b->xds;
   EXPECT_TRUE(x.delta);

@@ -343,13 +343,13 @@ TEST(EffectiveWeightsTest, SetsHaveATableOfTheirWeights) {
 TEST(CompileListenerTest, DefaultsAreEnvoys) {
   auto l = ListenerOf(Read<EnvoyListener>(ListenerYaml("")));
   ASSERT_TRUE(l.has_value());
-  EXPECT_EQ(l->rds_name, "r");
-  EXPECT_EQ(l->rds_timeout, 15 * kSecond);
+  EXPECT_EQ(l->rds.size(), 1u);
+  EXPECT_EQ(l->rds.at("r"), 15 * kSecond);
   EXPECT_EQ(l->spec->address.ToString(), "127.0.0.1:80");
   EXPECT_EQ(l->spec->buffer_limit, 1024u * 1024);
   EXPECT_TRUE(l->spec->reuse_port);
   EXPECT_TRUE(l->spec->bind_to_port);
-  const proxy::HttpManagerSpec& h = *l->spec->http;
+  const proxy::HttpManagerSpec& h = *l->spec->chains[0]->http;
   EXPECT_EQ(h.stat_prefix, "s");
   EXPECT_EQ(h.rds_name, "r");
   EXPECT_EQ(h.routes, nullptr);
@@ -388,13 +388,13 @@ TEST(CompileListenerTest, EverythingThatIsSupported) {
           mutations: {response_mutations: [{append: {header: {key: x-b, value: c}}}]}}},
         {name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router, suppress_envoy_headers: true}}])")));
   ASSERT_TRUE(l.has_value());
-  EXPECT_EQ(l->rds_name, "");
+  EXPECT_TRUE(l->rds.empty());
   EXPECT_EQ(l->spec->stat_prefix, "p");
   EXPECT_EQ(l->spec->buffer_limit, 9u);
   EXPECT_FALSE(l->spec->reuse_port);
   EXPECT_FALSE(l->spec->bind_to_port);
   EXPECT_EQ(l->spec->backlog, 3u);
-  const proxy::HttpManagerSpec& h = *l->spec->http;
+  const proxy::HttpManagerSpec& h = *l->spec->chains[0]->http;
   ASSERT_NE(h.routes, nullptr);
   EXPECT_EQ(h.server_name, "me");
   EXPECT_EQ(h.server_header, proxy::ServerHeader::kAppendIfAbsent);
@@ -456,12 +456,16 @@ TEST(CompileListenerTest, EachManagerRefusalNamesItsField) {
 }
 
 const Case kListenerCases[] = {
-    {"use_original_dst: true", "use_original_dst: not supported"},
-    {"listener_filters: [{name: envoy.filters.listener.tls_inspector}]", "listener_filters[0]: listener filter envoy.filters.listener.tls_inspector is not supported"},
+    {"listener_filters: [{name: envoy.filters.listener.tls_inspector}]", "listener_filters[0].typed_config: is missing"},
+    {"listener_filters: [{typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]", "listener_filters[0].typed_config: listener filter envoy.extensions.filters.http.router.v3.Router is not supported: expected TlsInspector, HttpInspector, ProxyProtocol or OriginalDst"},
+    {"listener_filters: [{typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector, enable_ja3_fingerprinting: true, max_client_hello_size: 100}}]", "listener_filters[0].typed_config.enable_ja3_fingerprinting: not supported; listener_filters[0].typed_config.max_client_hello_size: 100: expected 256 to 65536"},
+    {"listener_filters: [{typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol, rules: [{tlv_type: 1}], pass_through_tlvs: {}, disallowed_versions: [V1, V2]}}]", "listener_filters[0].typed_config.rules: not supported: type-length-value fields are skipped; listener_filters[0].typed_config.pass_through_tlvs: not supported: type-length-value fields are not passed on; listener_filters[0].typed_config.disallowed_versions: leaves no version: leave the filter out"},
+    {"listener_filters: [{typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector}}, {typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector}}]", "listener_filters[1]: a second envoy.extensions.filters.listener.http_inspector.v3.HttpInspector: expected one"},
+    {"additional_addresses: [{address: {}}]", "additional_addresses[0].address: is missing: expected socket_address (address and port_value) or pipe (path)"},
     {"listener_filters_timeout: -1s", "listener_filters_timeout: -1 s: expected 0 s or more, at most 100 years"},
     {"tcp_backlog_size: 0", "tcp_backlog_size: 0: expected 1 to 2147483647"},
-    {"access_log: [{name: a}]", "access_log: not supported: set access_log of the HTTP connection manager"},
-    {"default_filter_chain: {}", "filter_chains: several chains are not supported: expected one"},
+    {"access_log: [{name: a}]", "access_log: not supported: set access_log of the HTTP connection manager or TCP proxy"},
+    {"default_filter_chain: {filter_chain_match: {destination_port: 5}}", "default_filter_chain.filter_chain_match: has no meaning: the default chain takes what no other chain matches; default_filter_chain.filters: is empty: expected an HTTP connection manager or a TCP proxy"},
 };
 
 TEST(CompileListenerTest, EachListenerRefusalNamesItsField) {
@@ -473,10 +477,10 @@ TEST(CompileListenerTest, EachListenerRefusalNamesItsField) {
 }
 
 const Case kWholeCases[] = {
-    {"{name: l}", "address: is missing: expected socket_address (address and port_value) or pipe (path); filter_chains: is empty: expected one chain"},
-    {"{name: l, address: {socket_address: {address: 0.0.0.0, port_value: 0}}, filter_chains: [{}]}", "filter_chains[0].filters: is empty: expected an HTTP connection manager"},
-    {"{name: l, address: {pipe: {path: /a}}, filter_chains: [{filter_chain_match: {destination_port: 5}, filters: [{name: x}]}]}", "filter_chains[0].filter_chain_match: not supported: a listener has one chain, for all connections; filter_chains[0].filters[0].typed_config: is missing"},
-    {"{name: l, address: {pipe: {path: /a}}, filter_chains: [{transport_socket: {name: tls}, transport_socket_connect_timeout: -1s, filters: [{typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]}]}", "filter_chains[0].transport_socket.typed_config: is missing; filter_chains[0].transport_socket_connect_timeout: -1 s: expected 0 s or more, at most 100 years; filter_chains[0].filters[0].typed_config: network filter envoy.extensions.filters.http.router.v3.Router is not supported: expected envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"},
+    {"{name: l}", "address: is missing: expected socket_address (address and port_value) or pipe (path); filter_chains: is empty: expected at least one chain"},
+    {"{name: l, address: {socket_address: {address: 0.0.0.0, port_value: 0}}, filter_chains: [{}]}", "filter_chains[0].filters: is empty: expected an HTTP connection manager or a TCP proxy"},
+    {"{name: l, address: {pipe: {path: /a}}, filter_chains: [{filter_chain_match: {destination_port: 5}, filters: [{name: x}]}]}", "filter_chains[0].filters[0].typed_config: is missing"},
+    {"{name: l, address: {pipe: {path: /a}}, filter_chains: [{transport_socket: {name: tls}, transport_socket_connect_timeout: -1s, filters: [{typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]}]}", "filter_chains[0].transport_socket.typed_config: is missing; filter_chains[0].transport_socket_connect_timeout: -1 s: expected 0 s or more, at most 100 years; filter_chains[0].filters[0].typed_config: network filter envoy.extensions.filters.http.router.v3.Router is not supported: expected envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager or envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"},
     {"{name: l, address: {pipe: {path: /a}}, filter_chains: [{filters: [{typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager}}, {name: second}]}]}", "filter_chains[0].filters[0].typed_config.stat_prefix: is missing; filter_chains[0].filters[0].typed_config: has no routes: expected route_config or rds; filter_chains[0].filters[0].typed_config.http_filters: the last filter must be the router (envoy.extensions.filters.http.router.v3.Router); filter_chains[0].filters[1].typed_config: is missing"},
 };
 

@@ -80,7 +80,9 @@ void ProxyUnderTest::Listen(const std::string& routes_yaml,
   auto listener = std::make_shared<config::ListenerSpec>();
   listener->name = "listener";
   listener->address = *net::Address::FromIp("127.0.0.1", 0);
-  listener->http = http;
+  auto chain = std::make_shared<config::FilterChainSpec>();
+  chain->http = http;
+  listener->chains = {chain};
   auto update = std::make_shared<config::Update>();
   update->routes.push_back({"routes", Compile(routes_yaml)});
   update->listeners.push_back(listener);

@@ -54,7 +54,9 @@ class WorkerPoolTest : public ::testing::Test {
     auto l = std::make_shared<config::ListenerSpec>();
     l->name = name;
     l->address = at;
-    l->http = http;
+    auto chain = std::make_shared<config::FilterChainSpec>();
+    chain->http = http;
+    l->chains = {chain};
     return l;
   }
   ApplyResult Put(std::vector<std::shared_ptr<const config::ListenerSpec>> listeners,

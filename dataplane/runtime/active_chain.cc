@@ -1,0 +1,187 @@
+#include "dataplane/runtime/active_chain.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "dataplane/net/tls_info.h"
+#include "dataplane/runtime/worker.h"
+
+namespace weft::runtime {
+namespace {
+
+http::h1::ServerOptions Http1Options(const proxy::HttpManagerSpec& http, uint32_t buffer_limit) {
+  http::h1::ServerOptions o;
+  o.limits.max_bytes = http.max_request_head_bytes;
+  o.limits.max_headers = http.max_request_headers;
+  o.idle_timeout = http.idle_timeout;
+  // The request's timeout counts from its first byte, so it bounds the head too.
+  o.head_timeout = http.request_headers_timeout;
+  if (http.request_timeout > 0 &&
+      (o.head_timeout == 0 || http.request_timeout < o.head_timeout)) {
+    o.head_timeout = http.request_timeout;
+  }
+  o.stream_idle_timeout = http.stream_idle_timeout;
+  o.delayed_close_timeout = http.delayed_close_timeout;
+  o.max_requests = http.max_requests_per_connection;
+  o.buffer_bytes = std::clamp<uint32_t>(buffer_limit, 16 * 1024, 64 * 1024);
+  return o;
+}
+
+}  // namespace
+
+// A handshake under way. Owner: the chain's list, then Loop::DeferDelete.
+class ActiveChain::Pending final : public ListLink<PendingTag>, private net::Handshake::Handler {
+ public:
+  Pending(ActiveChain& chain, std::unique_ptr<Inspected> inspected)
+      : chain_(chain),
+        inspected_(std::move(inspected)),
+        timer_(
+            chain.worker_.loop().timers(), [](void* self) { static_cast<Pending*>(self)->OnTimer(); },
+            this) {}
+
+  void Begin(std::unique_ptr<net::Transport> transport) {
+    if (chain_.spec_->transport_socket_connect_timeout > 0) {
+      timer_.Arm(chain_.spec_->transport_socket_connect_timeout);
+    }
+    net::HandshakeOptions options;
+    handshake_ = chain_.spec_->security->Begin(chain_.worker_.loop(), chain_.worker_.slab(),
+                                               std::move(transport), options, this);
+  }
+
+ private:
+  void OnSecured(std::unique_ptr<net::Transport> transport) override {
+    ActiveChain& chain = chain_;
+    std::unique_ptr<Inspected> inspected = std::move(inspected_);
+    chain.HandshakeOver(*this);
+    chain.StartSecured(std::move(transport), std::move(inspected));
+  }
+  void OnHandshakeFailed(std::string_view) override {
+    ActiveChain& chain = chain_;
+    chain.HandshakeOver(*this);
+    chain.ConnectionOver();
+  }
+  void OnTimer() {
+    chain_.handshake_timeouts_->Inc();
+    handshake_.reset();  // closes
+    ActiveChain& chain = chain_;
+    chain.HandshakeOver(*this);
+    chain.ConnectionOver();
+  }
+
+  ActiveChain& chain_;
+  std::unique_ptr<Inspected> inspected_;
+  std::unique_ptr<net::Handshake> handshake_;
+  event::Timer timer_;
+};
+
+ActiveChain::ActiveChain(Worker& worker, const config::ListenerSpec& listener,
+                         std::shared_ptr<const config::FilterChainSpec> spec,
+                         observe::ListenerCounters* counters, Owner* owner)
+    : worker_(worker),
+      spec_(std::move(spec)),
+      counters_(counters),
+      owner_(owner),
+      drain_timer_(
+          worker.loop().timers(), [](void* self) { static_cast<ActiveChain*>(self)->OnDrainTimer(); },
+          this) {
+  if (spec_->security != nullptr) {
+    handshake_timeouts_ = worker.shard().GetCounter(
+        {observe::ScopeId::Listener(listener.stat_prefix.empty() ? listener.address.ToString()
+                                                                 : listener.stat_prefix),
+         "downstream_cx_transport_socket_connect_timeout"});
+  }
+  if (spec_->http != nullptr) {
+    const proxy::HttpManagerSpec& http = *spec_->http;
+    manager_ =
+        MakeRc<proxy::HttpManager>(worker.services(), spec_->http,
+                                   http.rds_name.empty() ? nullptr : worker.Routes(http.rds_name));
+    h1_options_ = Http1Options(http, listener.buffer_limit);
+  }
+}
+
+ActiveChain::~ActiveChain() {
+  closing_ = true;  // the owner knows
+  while (Pending* p = handshakes_.front()) {
+    HandshakeOver(*p);
+    ConnectionOver();
+  }
+  while (auto* c = connections_.front()) c->Close();
+}
+
+void ActiveChain::Start(std::unique_ptr<net::Transport> transport,
+                        std::unique_ptr<Inspected> inspected) {
+  counters_->downstream_cx_total.Inc();
+  counters_->downstream_cx_active.Inc();
+  if (spec_->security == nullptr) {
+    StartSecured(std::move(transport), std::move(inspected));
+    return;
+  }
+  auto* pending = new Pending(*this, std::move(inspected));
+  handshakes_.PushBack(pending);
+  pending->Begin(std::move(transport));
+}
+
+void ActiveChain::HandshakeOver(Pending& pending) {
+  pending.ListLink<PendingTag>::Unlink();
+  worker_.loop().DeferDelete(std::unique_ptr<Pending>(&pending));
+}
+
+void ActiveChain::StartSecured(std::unique_ptr<net::Transport> transport,
+                               std::unique_ptr<Inspected> inspected) {
+  StartHttp(std::move(transport));
+}
+
+void ActiveChain::StartHttp(std::unique_ptr<net::Transport> transport) {
+  observe::HttpCounters& h = manager_->counters();
+  h.downstream_cx_total.Inc();
+  h.downstream_cx_active.Inc();
+  h.downstream_cx_http1_total.Inc();
+  h.downstream_cx_http1_active.Inc();
+  auto* c = new http::h1::ServerConnection(worker_.server_context(), h1_options_,
+                                           std::move(transport), manager_.get(), this);
+  c->set_connection_id(worker_.NextConnectionId());
+  connections_.PushBack(c);
+  if (draining_) c->DrainSoon();
+}
+
+void ActiveChain::OnClosed(http::ServerConnection& c) {
+  c.ListLink<http::ServerConnectionTag>::Unlink();
+  observe::HttpCounters& h = manager_->counters();
+  h.downstream_cx_active.Dec();
+  h.downstream_cx_http1_active.Dec();
+  h.downstream_cx_destroy.Inc();
+  uint64_t length = static_cast<uint64_t>((worker_.loop().Now() - c.created()) / kMillisecond);
+  h.downstream_cx_length_ms.Record(length);
+  counters_->downstream_cx_length_ms.Record(length);
+  h.downstream_cx_rx_bytes_total.Add(c.total_received());
+  h.downstream_cx_tx_bytes_total.Add(c.total_sent());
+  worker_.loop().DeferDelete(std::unique_ptr<http::ServerConnection>(&c));
+  ConnectionOver();
+}
+
+void ActiveChain::ConnectionOver() {
+  counters_->downstream_cx_active.Dec();
+  counters_->downstream_cx_destroy.Inc();
+  worker_.OnConnectionGone();
+  if (draining_ && !closing_ && empty()) owner_->OnChainEmpty(*this);
+}
+
+void ActiveChain::Drain(IdleConnections idle) {
+  draining_ = true;
+  if (spec_->http != nullptr) drain_timer_.Arm(spec_->http->drain_timeout);
+  connections_.ForEach([idle](http::ServerConnection& c) {
+    if (idle == IdleConnections::kCloseNow) {
+      c.Drain();
+    } else {
+      c.DrainSoon();
+    }
+  });
+}
+
+void ActiveChain::CutOff() {
+  connections_.ForEach([](http::ServerConnection& c) { c.Drain(); });
+}
+
+void ActiveChain::OnDrainTimer() { CutOff(); }
+
+}  // namespace weft::runtime
