@@ -30,6 +30,7 @@ enum class ErrorCode : uint8_t {
   kOverflow,             // circuit breaker
   kProtocol,             // the upstream's bytes are not valid HTTP
   kDrain,
+  kOverload,             // the process is short of memory
   kInternal,
 };
 

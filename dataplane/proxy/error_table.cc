@@ -44,6 +44,7 @@ const ErrorOutcome& OutcomeOf(const Error& error) {
   static constexpr ErrorOutcome kProtocol{
       502, F::kUpstreamProtocolError, "upstream_reset_before_response_started{protocol_error}",
       "upstream connect error or disconnect/reset before headers. reset reason: protocol error"};
+  static constexpr ErrorOutcome kOverload{503, F::kOverloadManager, "overload", "overloaded"};
   static constexpr ErrorOutcome kInternal{500, F::kLocalReset, "internal_error", "internal error"};
   switch (error.code) {
     case ErrorCode::kBadRequest:
@@ -79,6 +80,8 @@ const ErrorOutcome& OutcomeOf(const Error& error) {
       return kProtocol;
     case ErrorCode::kDrain:  // endpoints went away faster than others could be chosen
       return kNoHealthy;
+    case ErrorCode::kOverload:
+      return kOverload;
     case ErrorCode::kInternal:
     case ErrorCode::kNone:
       break;

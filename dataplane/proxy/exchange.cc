@@ -114,7 +114,29 @@ void Exchange::Start(Rc<HttpManager> manager, http::ServerStream& stream) {
   } else {
     c.downstream_rq_http1_total.Inc();
   }
-  PrepareRequest();
+  services_.active.PushBack(this);
+  if (!RefusedByOverload()) PrepareRequest();
+}
+
+bool Exchange::RefusedByOverload() {
+  const OverloadState& o = *services_.overload;
+  observe::HttpCounters& c = manager_->counters();
+  if (o.Applies(OverloadAction::kDisableHttpKeepalive, random_ >> 16)) {
+    c.downstream_cx_overload_disable_keepalive.Inc();
+    stream_->SetCloseAfter();
+  }
+  if (!o.Applies(OverloadAction::kStopAcceptingRequests, random_ >> 32)) return false;
+  c.downstream_rq_overload_close.Inc();
+  ReplyWith({ErrorCode::kOverload});
+  return true;
+}
+
+size_t Exchange::BufferedBytes() const {
+  if (stream_ == nullptr) return 0;
+  size_t n = local_body_.available();
+  if (const buffer::BodyPipe* b = stream_->request_body()) n += b->available();
+  if (upstream_body_ != nullptr) n += upstream_body_->available();
+  return n;
 }
 
 void Exchange::PrepareRequest() {
@@ -564,6 +586,7 @@ void Exchange::Record() {
   EndAttempt();
   GiveUsage();
   stream_ = nullptr;
+  ListLink<ActiveExchangeTag>::Unlink();
   services_.Recycle(this);
 }
 

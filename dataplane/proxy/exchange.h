@@ -47,7 +47,8 @@ enum class Phase : uint8_t {
 // attempts. Retry goes back to Pick while the request can be sent again. Errors end in a local
 // reply by the one error table. Owner: WorkerServices, which reuses it; it recycles itself when it
 // is over. Thread: the worker's.
-class Exchange final : private http::ServerStreamEvents,
+class Exchange final : public ListLink<ActiveExchangeTag>,
+                       private http::ServerStreamEvents,
                        private http::ClientStreamEvents,
                        private upstream::StreamRequest {
  public:
@@ -55,6 +56,13 @@ class Exchange final : private http::ServerStreamEvents,
   ~Exchange();
 
   void Start(Rc<HttpManager> manager, http::ServerStream& stream);
+
+  // Bytes of bodies that wait in this process for a slow reader.
+  size_t BufferedBytes() const;
+  // 503 when nothing was answered yet, else the response is cut off.
+  void ResetForOverload();
+  // Unique on the worker; 0 when the exchange is over.
+  uint64_t stream_id() const { return stream_ == nullptr ? 0 : stream_id_; }
 
   // For filters.
   http::RequestHead& request() { return stream_->request(); }
@@ -89,6 +97,7 @@ class Exchange final : private http::ServerStreamEvents,
 
   // Phases, in order; each continues with the next or leaves the exchange waiting.
   void PrepareRequest();
+  bool RefusedByOverload();
   void Route();
   void RunRequestFilters();
   void PrepareUpstream();

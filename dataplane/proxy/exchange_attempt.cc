@@ -278,6 +278,12 @@ void Exchange::CutOff(const Error& error) {
   Record();
 }
 
+void Exchange::ResetForOverload() {
+  if (stream_ == nullptr) return;
+  manager_->counters().downstream_rq_overload_close.Inc();
+  CutOff({ErrorCode::kOverload});
+}
+
 void Exchange::OnLimitTimer() {
   const HttpManagerSpec& spec = manager_->spec();
   MonoNanos age = services_.loop.Now() - start_;

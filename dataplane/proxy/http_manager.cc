@@ -1,5 +1,6 @@
 #include "dataplane/proxy/http_manager.h"
 
+#include <algorithm>
 #include <ctime>
 
 #include "dataplane/proxy/exchange.h"
@@ -34,6 +35,27 @@ Exchange* WorkerServices::NewExchange() {
 void WorkerServices::Recycle(Exchange* exchange) {
   finished_.emplace_back(exchange);
   loop.AtTurnEnd(this);
+}
+
+size_t WorkerServices::ResetLargest(size_t max, size_t min_bytes) {
+  struct Large {
+    size_t bytes;
+    uint64_t stream_id;
+    Exchange* exchange;
+  };
+  std::vector<Large> large;
+  active.ForEach([&](Exchange& e) {
+    size_t bytes = e.BufferedBytes();
+    if (bytes >= min_bytes) large.push_back({bytes, e.stream_id(), &e});
+  });
+  size_t n = std::min(max, large.size());
+  std::partial_sort(large.begin(), large.begin() + static_cast<ptrdiff_t>(n), large.end(),
+                    [](const Large& a, const Large& b) { return a.bytes > b.bytes; });
+  for (size_t i = 0; i < n; ++i) {
+    // Cutting one off may have ended another: the connection may have gone with it.
+    if (large[i].exchange->stream_id() == large[i].stream_id) large[i].exchange->ResetForOverload();
+  }
+  return n;
 }
 
 void WorkerServices::RunAtTurnEnd() {

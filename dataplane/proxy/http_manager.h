@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/base/intrusive_list.h"
+#include "dataplane/base/overload_state.h"
 #include "dataplane/base/rc.h"
 #include "dataplane/event/loop.h"
 #include "dataplane/http/stream.h"
@@ -17,6 +19,7 @@
 namespace weft::proxy {
 
 class Exchange;
+struct ActiveExchangeTag;
 
 // What exchanges need of their worker. Owner: Worker. Thread: the worker's.
 class WorkerServices final : private event::TurnEndTask {
@@ -32,6 +35,9 @@ class WorkerServices final : private event::TurnEndTask {
   Random random;
   // Host name for %HOSTNAME% and via; node names for request headers come later.
   uint64_t next_stream_id = 1;
+  // The process's; set before the worker starts.
+  const OverloadState* overload = nullptr;
+  IntrusiveList<Exchange, ActiveExchangeTag> active;  // requests under way
 
   // The Date header's value, made once a second.
   std::string_view Date();
@@ -39,6 +45,9 @@ class WorkerServices final : private event::TurnEndTask {
   Exchange* NewExchange();
   // Called by an exchange that is over; it is reused after the stack has unwound.
   void Recycle(Exchange* exchange);
+  // Overload: cuts off the requests that hold the most bytes, largest first: at most `max` of those
+  // with `min_bytes` or more. Returns how many.
+  size_t ResetLargest(size_t max, size_t min_bytes);
 
  private:
   void RunAtTurnEnd() override;

@@ -17,7 +17,10 @@ namespace weft::runtime {
 WorkerPool::WorkerPool(event::Loop& main, observe::Registry& registry, observe::AccessLogs& logs,
                        int workers)
     : main_(main) {
-  for (int i = 0; i < workers; ++i) workers_.push_back(std::make_unique<Worker>(i, registry, logs));
+  for (int i = 0; i < workers; ++i) {
+    workers_.push_back(std::make_unique<Worker>(i, registry, logs));
+    workers_.back()->services().overload = &overload_;
+  }
 }
 
 WorkerPool::~WorkerPool() { Stop(); }
@@ -184,6 +187,16 @@ void WorkerPool::Drain(std::function<void()> done) {
     w->Drain([this, left, done] {
       if (left->fetch_sub(1) == 1) main_.Post(done);
     });
+  }
+}
+
+void WorkerPool::ResetLargestStreams(uint16_t level) {
+  // As many a turn as Envoy resets, shared out; a stream below one read is not worth a failure.
+  constexpr size_t kMaxStreams = 50, kMinBytes = 16 * 1024;
+  size_t share = (kMaxStreams * level + OverloadState::kSaturated - 1) / OverloadState::kSaturated;
+  size_t each = (share + workers_.size() - 1) / workers_.size();
+  for (auto& w : workers_) {
+    w->Post([worker = w.get(), each] { worker->services().ResetLargest(each, kMinBytes); });
   }
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "dataplane/base/overload_state.h"
 #include "dataplane/config/update.h"
 #include "dataplane/event/loop.h"
 #include "dataplane/runtime/worker.h"
@@ -35,6 +36,11 @@ class WorkerPool {
   void Stop();
   // `done` on main with the sums over workers, for hosts that were used.
   void CollectHosts(std::function<void(std::vector<upstream::HostStatus>)> done);
+  // What workers obey when the process is short of something. Its limits are set before Start().
+  OverloadState& overload() { return overload_; }
+  // Overload: cuts off requests that hold many bytes, the largest first; more of them the higher
+  // `level` is.
+  void ResetLargestStreams(uint16_t level);
   int size() const { return static_cast<int>(workers_.size()); }
   // Bound addresses (port 0 resolved) by listener name.
   std::vector<std::pair<std::string, net::Address>> ListenAddresses() const;
@@ -55,6 +61,7 @@ class WorkerPool {
                    net::Address* address, std::vector<std::vector<int>>* fds, std::string* error);
 
   event::Loop& main_;
+  OverloadState overload_;
   std::vector<std::unique_ptr<Worker>> workers_;
   StringMap<Bound> listeners_;
   std::vector<net::Address> closing_;  // of earlier updates: workers may still have them open
