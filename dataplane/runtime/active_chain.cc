@@ -96,6 +96,8 @@ ActiveChain::ActiveChain(Worker& worker, const config::ListenerSpec& listener,
         MakeRc<proxy::HttpManager>(worker.services(), spec_->http,
                                    http.rds_name.empty() ? nullptr : worker.Routes(http.rds_name));
     h1_options_ = Http1Options(http, listener.buffer_limit);
+  } else {
+    tcp_ = MakeRc<proxy::TcpProxy>(worker.services(), worker.slab(), spec_->tcp);
   }
 }
 
@@ -106,6 +108,7 @@ ActiveChain::~ActiveChain() {
     ConnectionOver();
   }
   while (auto* c = connections_.front()) c->Close();
+  while (auto* s = sessions_.front()) s->Close();
 }
 
 void ActiveChain::Start(std::unique_ptr<net::Transport> transport,
@@ -128,7 +131,34 @@ void ActiveChain::HandshakeOver(Pending& pending) {
 
 void ActiveChain::StartSecured(std::unique_ptr<net::Transport> transport,
                                std::unique_ptr<Inspected> inspected) {
-  StartHttp(std::move(transport));
+  if (tcp_) {
+    StartTcp(std::move(transport), std::move(inspected));
+  } else {
+    StartHttp(std::move(transport));
+  }
+}
+
+void ActiveChain::StartTcp(std::unique_ptr<net::Transport> transport,
+                           std::unique_ptr<Inspected> inspected) {
+  proxy::TcpSessionInfo info;
+  info.connection_id = worker_.NextConnectionId();
+  info.watched = inspected != nullptr || spec_->security != nullptr;
+  if (inspected != nullptr) {
+    info.requested_server_name = std::move(inspected->server_name);
+    info.direct_peer = inspected->direct_peer;
+  }
+  if (transport->tls() != nullptr) info.requested_server_name = transport->tls()->sni();
+  auto* s = new proxy::TcpSession(tcp_, std::move(transport), std::move(info), this);
+  sessions_.PushBack(s);
+  s->Start();
+}
+
+void ActiveChain::OnTcpClosed(proxy::TcpSession& s) {
+  s.ListLink<proxy::TcpSessionTag>::Unlink();
+  counters_->downstream_cx_length_ms.Record(
+      static_cast<uint64_t>((worker_.loop().Now() - s.created()) / kMillisecond));
+  worker_.loop().DeferDelete(std::unique_ptr<proxy::TcpSession>(&s));
+  ConnectionOver();
 }
 
 void ActiveChain::StartHttp(std::unique_ptr<net::Transport> transport) {
@@ -168,7 +198,7 @@ void ActiveChain::ConnectionOver() {
 
 void ActiveChain::Drain(IdleConnections idle) {
   draining_ = true;
-  if (spec_->http != nullptr) drain_timer_.Arm(spec_->http->drain_timeout);
+  drain_timer_.Arm(spec_->http != nullptr ? spec_->http->drain_timeout : kTcpDrainTime);
   connections_.ForEach([idle](http::ServerConnection& c) {
     if (idle == IdleConnections::kCloseNow) {
       c.Drain();
@@ -182,6 +212,9 @@ void ActiveChain::CutOff() {
   connections_.ForEach([](http::ServerConnection& c) { c.Drain(); });
 }
 
-void ActiveChain::OnDrainTimer() { CutOff(); }
+void ActiveChain::OnDrainTimer() {
+  CutOff();
+  sessions_.ForEach([](proxy::TcpSession& s) { s.Close(); });
+}
 
 }  // namespace weft::runtime

@@ -13,6 +13,7 @@
 #include "dataplane/net/security.h"
 #include "dataplane/observe/metrics.h"
 #include "dataplane/proxy/http_manager.h"
+#include "dataplane/proxy/tcp_proxy.h"
 
 namespace weft::runtime {
 
@@ -35,7 +36,8 @@ struct Inspected {
 // to the listener's next version when nothing of it changed, so that its connections notice nothing.
 // Owner: ActiveListener. Thread: the worker's. Destroyed when: the listener's last version that has it
 // is gone and its connections are over.
-class ActiveChain final : private http::ServerConnection::Owner {
+class ActiveChain final : private http::ServerConnection::Owner,
+                          private proxy::TcpSession::Owner {
  public:
   class Owner {
    public:
@@ -59,7 +61,7 @@ class ActiveChain final : private http::ServerConnection::Owner {
   void Drain(IdleConnections idle);
   // The drain time is over: what is idle is closed; requests under way still finish.
   void CutOff();
-  bool empty() { return connections_.empty() && handshakes_.empty(); }
+  bool empty() { return connections_.empty() && sessions_.empty() && handshakes_.empty(); }
 
  private:
   struct PendingTag;
@@ -68,20 +70,28 @@ class ActiveChain final : private http::ServerConnection::Owner {
   void StartSecured(std::unique_ptr<net::Transport> transport,
                     std::unique_ptr<Inspected> inspected);
   void StartHttp(std::unique_ptr<net::Transport> transport);
+  void StartTcp(std::unique_ptr<net::Transport> transport, std::unique_ptr<Inspected> inspected);
   void HandshakeOver(Pending& pending);
   void ConnectionOver();
   void OnClosed(http::ServerConnection& connection) override;
+  void OnTcpClosed(proxy::TcpSession& session) override;
   void OnDrainTimer();
+
+  // A TCP session can't be told to end. One whose chain is gone may go on for so long, which is the
+  // drain time that Envoy gives it.
+  static constexpr MonoNanos kTcpDrainTime = 600 * kSecond;
 
   Worker& worker_;
   const std::shared_ptr<const config::FilterChainSpec> spec_;
   observe::ListenerCounters* counters_;
   observe::Counter* handshake_timeouts_ = nullptr;  // of a chain with TLS
   Owner* owner_;
-  Rc<proxy::HttpManager> manager_;  // null: TCP
+  Rc<proxy::HttpManager> manager_;  // one of the two
+  Rc<proxy::TcpProxy> tcp_;
   http::h1::ServerOptions h1_options_;
   IntrusiveList<Pending, PendingTag> handshakes_;
   IntrusiveList<http::ServerConnection, http::ServerConnectionTag> connections_;
+  IntrusiveList<proxy::TcpSession, proxy::TcpSessionTag> sessions_;
   event::Timer drain_timer_;
   bool draining_ = false, closing_ = false;
 };
