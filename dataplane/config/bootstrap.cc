@@ -9,6 +9,7 @@
 
 #include "api/cpp/envoy_types.h"
 #include "dataplane/base/strings.h"
+#include "dataplane/config/compile_upstream.h"
 #include "dataplane/config/compile_overload.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 
@@ -38,13 +39,13 @@ class Reader {
       out->overload =
           CompileOverload(proto.overload_manager(), "overload_manager", env_, &errors_);
     }
-    FindXdsCluster();
-    // A wrong reference to the cluster has its own message; the cluster that was meant then needs none.
-    bool found = false;
-    for (const auto& c : proto.static_resources().clusters()) found = found || c.name() == xds_cluster_;
-    env_.http2_cluster = [this, found](std::string_view name) {
-      return proto_->dynamic_resources().has_ads_config() && (!found || name == xds_cluster_);
-    };
+    if (proto.cluster_manager().has_upstream_bind_config()) {
+      net::DialOptions bind;
+      CompileBindConfig(proto.cluster_manager().upstream_bind_config(),
+                        "cluster_manager.upstream_bind_config", &bind, &errors_);
+      env_.upstream_bind = out->upstream_bind =
+          std::make_shared<const net::DialOptions>(std::move(bind));
+    }
     ReadClusters();
     ReadListeners();
     ReadDynamic();
@@ -64,11 +65,6 @@ class Reader {
                   StrCat(a->Ip(), " can be reached from other hosts: expected a loopback address or a pipe"));
     }
     out_->admin = *a;
-  }
-
-  void FindXdsCluster() {
-    const auto& services = proto_->dynamic_resources().ads_config().grpc_services();
-    if (services.size() > 0) xds_cluster_ = services[0].envoy_grpc().cluster_name();
   }
 
   void ReadClusters() {
@@ -197,7 +193,7 @@ class Reader {
                &errors_);
       return;
     }
-    if (!cluster->http2) {
+    if (cluster->spec->protocol != upstream::UpstreamProtocol::kHttp2) {
       errors_.Add(at, StrCat("cluster \"", name, "\" does not speak HTTP/2, which gRPC needs: set "
                              "explicit_http_config.http2_protocol_options in its typed_extension_protocol_options"));
       return;
@@ -210,13 +206,18 @@ class Reader {
     for (const auto& e : cluster->endpoints->endpoints) servers.addresses.push_back(e.address);
     servers.authority = grpc.authority().empty() ? name : grpc.authority();
     servers.grpc.connect_timeout = cluster->spec->connect_timeout;
-    const Http2Settings& h2 = *cluster->http2;
-    if (h2.keepalive_timeout > 0) {
+    RefuseIf(cluster->spec->security != nullptr, at,
+             StrCat("cluster \"", name, "\" has a transport_socket with TLS, which is not supported "
+                    "towards management servers"),
+             &errors_);
+    const http::h2::SessionOptions& h2 = *cluster->spec->http2;
+    const http::h2::SessionOptions defaults = upstream::DefaultHttp2();
+    if (h2.keepalive_interval > 0) {
       servers.grpc.keepalive_interval = h2.keepalive_interval;
       servers.grpc.keepalive_timeout = h2.keepalive_timeout;
     }
-    if (h2.stream_window != Http2Settings().stream_window) servers.grpc.stream_window = h2.stream_window;
-    if (h2.connection_window != Http2Settings().connection_window) servers.grpc.connection_window = h2.connection_window;
+    if (h2.stream_window != defaults.stream_window) servers.grpc.stream_window = h2.stream_window;
+    if (h2.connection_window != defaults.connection_window) servers.grpc.connection_window = h2.connection_window;
   }
 
   void ReadNode() {
@@ -243,7 +244,6 @@ class Reader {
   decide::Errors errors_;
   const BootstrapProto* proto_ = nullptr;
   Bootstrap* out_ = nullptr;
-  std::string xds_cluster_;
   std::set<std::string> cluster_names_;
 };
 

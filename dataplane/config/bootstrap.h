@@ -49,6 +49,8 @@ struct Bootstrap {
   std::string node_id, node_cluster;
   std::string node;  // serialized envoy.config.core.v3.Node, as sent to management servers
   std::optional<net::Address> admin;
+  // cluster_manager.upstream_bind_config, for clusters that come later; null: there is none.
+  std::shared_ptr<const net::DialOptions> upstream_bind;
   std::vector<StaticCluster> clusters;
   std::vector<StaticListener> listeners;
   std::optional<XdsSettings> xds;

@@ -1,13 +1,14 @@
 #include "dataplane/config/compile_cluster.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <unordered_set>
 
 #include "api/cpp/names.h"
 #include "dataplane/base/strings.h"
-#include "dataplane/config/compile_http1.h"
+#include "dataplane/config/compile_upstream.h"
 #include "dataplane/decide/weighted_pick.h"
-#include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 
 namespace weft::config {
 namespace {
@@ -15,112 +16,11 @@ namespace {
 namespace core = envoy::config::core::v3;
 namespace ep = envoy::config::endpoint::v3;
 using envoy::config::cluster::v3::Cluster;
-using envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 using upstream::ClusterSpec;
 using upstream::EndpointSpec;
 
 constexpr uint32_t kMaxPriority = 128;
 constexpr uint32_t kDefaultOverprovisioning = 140;
-
-Http2Settings CompileHttp2(const core::Http2ProtocolOptions& o, const std::string& path, decide::Errors* errors) {
-  Http2Settings out;
-  auto ranged = [&](const google::protobuf::UInt32Value& v, const char* field, uint32_t min, uint32_t max) {
-    if (v.value() < min || v.value() > max) {
-      errors->Add(StrCat(path, ".", field), StrCat(v.value(), ": expected ", min, " to ", max));
-    }
-    return v.value();
-  };
-  constexpr uint32_t kMaxInt = 0x7fffffff;
-  if (o.has_hpack_table_size()) out.hpack_table_size = o.hpack_table_size().value();
-  if (o.has_max_concurrent_streams()) {
-    out.max_concurrent_streams = ranged(o.max_concurrent_streams(), "max_concurrent_streams", 1, kMaxInt);
-  }
-  if (o.has_initial_stream_window_size()) {
-    out.stream_window = ranged(o.initial_stream_window_size(), "initial_stream_window_size", 65535, kMaxInt);
-  }
-  if (o.has_initial_connection_window_size()) {
-    out.connection_window = ranged(o.initial_connection_window_size(), "initial_connection_window_size", 65535, kMaxInt);
-  }
-  RefuseIf(o.allow_connect(), path + ".allow_connect", "not supported", errors);
-  RefuseIf(o.override_stream_error_on_invalid_http_message().value(),
-           path + ".override_stream_error_on_invalid_http_message", "not supported", errors);
-  if (o.has_connection_keepalive()) {
-    const std::string at = path + ".connection_keepalive";
-    const core::KeepaliveSettings& k = o.connection_keepalive();
-    if (k.has_interval()) out.keepalive_interval = CompileDuration(k.interval(), at + ".interval", true, errors);
-    if (k.has_timeout()) {
-      out.keepalive_timeout = CompileDuration(k.timeout(), at + ".timeout", true, errors);
-    } else {
-      errors->Add(at + ".timeout", "is missing");
-    }
-  }
-  return out;
-}
-
-void CompileCommonHttp(const core::HttpProtocolOptions& o, const std::string& path, ClusterSpec* spec,
-                       decide::Errors* errors) {
-  if (o.has_idle_timeout()) spec->idle_timeout = CompileDuration(o.idle_timeout(), path + ".idle_timeout", false, errors);
-  if (o.has_max_requests_per_connection()) spec->max_requests_per_connection = o.max_requests_per_connection().value();
-  if (o.has_max_response_headers_kb()) {
-    uint32_t kb = o.max_response_headers_kb().value();
-    if (kb < 1 || kb > 8192) errors->Add(path + ".max_response_headers_kb", StrCat(kb, ": expected 1 to 8192"));
-    spec->max_response_head_bytes = kb * 1024;
-  }
-  if (o.has_max_headers_count()) {
-    spec->max_response_headers = o.max_headers_count().value();
-    RefuseIf(spec->max_response_headers == 0, path + ".max_headers_count", "0: expected 1 or more", errors);
-  }
-  RefuseIf(o.has_max_connection_duration(), path + ".max_connection_duration", "not supported", errors);
-  RefuseIf(o.has_max_stream_duration(), path + ".max_stream_duration", "not supported for clusters", errors);
-  RefuseIf(o.headers_with_underscores_action() != core::HttpProtocolOptions::ALLOW,
-           path + ".headers_with_underscores_action", "has a meaning for listeners only", errors);
-}
-
-void CompileProtocol(const Cluster& c, const std::string& path, const CompileEnv& env, CompiledCluster* out,
-                     decide::Errors* errors) {
-  const std::string options = path + ".typed_extension_protocol_options";
-  for (const auto& [key, any] : c.typed_extension_protocol_options()) {
-    const std::string at = StrCat(options, "[\"", key, "\"]");
-    if (key != api::kHttpProtocolOptionsKey) {
-      errors->Add(at, StrCat("not supported: expected the key ", api::kHttpProtocolOptionsKey));
-      continue;
-    }
-    HttpProtocolOptions http;
-    if (!UnpackAny(any, &http, at, env, errors)) continue;
-    if (http.has_common_http_protocol_options()) {
-      CompileCommonHttp(http.common_http_protocol_options(), at + ".common_http_protocol_options", out->spec.get(), errors);
-    }
-    const std::string explicit_at = at + ".explicit_http_config";
-    switch (http.explicit_http_config().protocol_config_case()) {
-      case HttpProtocolOptions::ExplicitHttpConfig::kHttpProtocolOptions:
-        CompileUpstreamHttp1(http.explicit_http_config().http_protocol_options(),
-                             explicit_at + ".http_protocol_options", env, out->spec.get(), errors);
-        break;
-      case HttpProtocolOptions::ExplicitHttpConfig::kHttp2ProtocolOptions:
-        out->http2 = CompileHttp2(http.explicit_http_config().http2_protocol_options(),
-                                  explicit_at + ".http2_protocol_options", errors);
-        break;
-      case HttpProtocolOptions::ExplicitHttpConfig::PROTOCOL_CONFIG_NOT_SET:
-        errors->Add(explicit_at, "is missing: expected http_protocol_options or http2_protocol_options");
-        break;
-    }
-  }
-  if (c.has_http2_protocol_options()) {
-    if (c.typed_extension_protocol_options().contains(std::string(api::kHttpProtocolOptionsKey))) {
-      errors->Add(path + ".http2_protocol_options", "set together with typed_extension_protocol_options: leave one of them out");
-    } else {
-      out->http2 = CompileHttp2(c.http2_protocol_options(), path + ".http2_protocol_options", errors);
-    }
-  }
-  if (!out->http2) return;
-  out->spec->protocol = upstream::UpstreamProtocol::kHttp2;
-  if (!env.http2_cluster || !env.http2_cluster(c.name())) {
-    errors->Add(c.has_http2_protocol_options() ? path + ".http2_protocol_options"
-                                               : StrCat(options, "[\"", api::kHttpProtocolOptionsKey,
-                                                        "\"].explicit_http_config.http2_protocol_options"),
-                "HTTP/2 to endpoints is supported for the cluster of ads_config only");
-  }
-}
 
 void CompileBreakers(const Cluster& c, const std::string& path, ClusterSpec* spec, decide::Errors* errors) {
   bool seen = false;
@@ -139,6 +39,50 @@ void CompileBreakers(const Cluster& c, const std::string& path, ClusterSpec* spe
     if (t.has_max_requests()) spec->breakers.max_requests = t.max_requests().value();
     if (t.has_max_retries()) spec->breakers.max_retries = t.max_retries().value();
   }
+}
+
+void CompileHappyEyeballs(const Cluster& c, const std::string& path, EndpointPolicy* policy,
+                          decide::Errors* errors) {
+  using Options = envoy::config::cluster::v3::UpstreamConnectionOptions;
+  const auto& o = c.upstream_connection_options().happy_eyeballs_config();
+  const std::string at = JoinPath(path, "upstream_connection_options.happy_eyeballs_config");
+  switch (o.first_address_family_version()) {
+    case Options::DEFAULT:
+      break;
+    case Options::V4:
+      policy->first_family = AF_INET;
+      break;
+    case Options::V6:
+      policy->first_family = AF_INET6;
+      break;
+    default:
+      errors->Add(at + ".first_address_family_version",
+                  StrCat(static_cast<int>(o.first_address_family_version()), " is no version"));
+  }
+  if (o.has_first_address_family_count()) {
+    policy->first_family_count = o.first_address_family_count().value();
+    RefuseIf(policy->first_family_count == 0, at + ".first_address_family_count",
+             "0: expected 1 or more", errors);
+  }
+}
+
+// The order in which the addresses of one endpoint are tried (RFC 8305 section 4): some of the first
+// family, then the other and the first in turn. Empty when there is but one.
+std::vector<net::Address> DialOrder(const net::Address& first, const std::vector<net::Address>& more,
+                                    const EndpointPolicy& policy) {
+  if (more.empty()) return {};
+  int family = policy.first_family != 0 ? policy.first_family : first.family();
+  std::vector<net::Address> preferred, others;
+  (first.family() == family ? preferred : others).push_back(first);
+  for (const net::Address& a : more) (a.family() == family ? preferred : others).push_back(a);
+  std::vector<net::Address> out;
+  size_t i = 0, j = 0;
+  while (i < preferred.size() && i < policy.first_family_count) out.push_back(preferred[i++]);
+  while (i < preferred.size() || j < others.size()) {
+    if (j < others.size()) out.push_back(others[j++]);
+    if (i < preferred.size()) out.push_back(preferred[i++]);
+  }
+  return out;
 }
 
 void CompileEds(const Cluster& c, const std::string& path, CompiledCluster* out, decide::Errors* errors) {
@@ -232,7 +176,6 @@ std::optional<CompiledCluster> CompileCluster(const Cluster& c, const std::strin
   CompiledCluster out;
   out.spec = std::make_shared<ClusterSpec>();
   ClusterSpec& spec = *out.spec;
-  net::DialOptions dialing;
   const std::string p = path;
   auto at = [&](std::string_view field) { return JoinPath(p, field); };
 
@@ -243,32 +186,13 @@ std::optional<CompiledCluster> CompileCluster(const Cluster& c, const std::strin
   if (c.has_connect_timeout()) spec.connect_timeout = CompileDuration(c.connect_timeout(), at("connect_timeout"), true, &own);
   if (c.has_per_connection_buffer_limit_bytes()) spec.buffer_limit = c.per_connection_buffer_limit_bytes().value();
   CompileLbPolicy(c, path, &out, &own);
+  CompileHappyEyeballs(c, path, &out.policy, &own);
   CompileDiscovery(c, path, env, &out, &own);
   CompileBreakers(c, path, &spec, &own);
-  CompileProtocol(c, path, env, &out, &own);
+  CompileConnections(c, path, env, &spec, &own);
   if (!Cluster::DnsLookupFamily_IsValid(c.dns_lookup_family())) {
     own.Add(at("dns_lookup_family"), StrCat(static_cast<int>(c.dns_lookup_family()), " is no look-up family"));
   }
-  if (c.has_transport_socket()) CheckTransportSocket(c.transport_socket(), at("transport_socket"), &own);
-  if (c.upstream_connection_options().has_tcp_keepalive()) {
-    const core::TcpKeepalive& k = c.upstream_connection_options().tcp_keepalive();
-    const std::string keepalive = at("upstream_connection_options.tcp_keepalive");
-    dialing.keep_alive.on = true;
-    auto number = [&](bool set, uint32_t value, const char* name, uint32_t max) {
-      if (set && (value < 1 || value > max)) {
-        own.Add(StrCat(keepalive, ".", name), StrCat(value, ": expected 1 to ", max));
-      }
-      return set ? value : 0;
-    };
-    // The kernel's own bounds (tcp(7)).
-    dialing.keep_alive.probes =
-        number(k.has_keepalive_probes(), k.keepalive_probes().value(), "keepalive_probes", 127);
-    dialing.keep_alive.time_s =
-        number(k.has_keepalive_time(), k.keepalive_time().value(), "keepalive_time", 32767);
-    dialing.keep_alive.interval_s =
-        number(k.has_keepalive_interval(), k.keepalive_interval().value(), "keepalive_interval", 32767);
-  }
-  if (dialing.keep_alive.on) spec.dialing = std::make_shared<const net::DialOptions>(dialing);
   for (api::SourceError& e : found) {
     if (path.empty() && e.path.starts_with('.')) e.path.erase(0, 1);
     e.warning ? errors->Warn(std::move(e.path), std::move(e.message)) : errors->Add(std::move(e.path), std::move(e.message));
@@ -406,6 +330,14 @@ std::shared_ptr<const upstream::EndpointSet> CompileEndpoints(const ep::ClusterL
       auto address = CompileAddress(e.endpoint().address(), at + ".endpoint.address", 1, &own);
       if (!address) continue;
       spec.address = *address;
+      std::vector<net::Address> more;
+      for (int k = 0; k < e.endpoint().additional_addresses_size(); ++k) {
+        auto another =
+            CompileAddress(e.endpoint().additional_addresses(k).address(),
+                           StrCat(at, ".endpoint.additional_addresses[", k, "].address"), 1, &own);
+        if (another) more.push_back(*another);
+      }
+      spec.dial_order = DialOrder(*address, more, policy);
       spec.hostname = e.endpoint().hostname();
       spec.priority = group.priority();
       spec.region = group.locality().region();

@@ -11,18 +11,13 @@
 
 namespace weft::config {
 
-// HTTP/2 settings of a cluster (Envoy's defaults).
-struct Http2Settings {
-  uint32_t hpack_table_size = 4096;
-  uint32_t max_concurrent_streams = 1024;
-  uint32_t stream_window = 16u << 20;
-  uint32_t connection_window = 24u << 20;
-  MonoNanos keepalive_interval = 0, keepalive_timeout = 0;
-};
-
 // What a cluster says about how its endpoints are used; endpoints that come apart (EDS) are compiled with it.
 struct EndpointPolicy {
   double panic_percent = 50;
+  // In which order the addresses of one endpoint are dialled: AF_INET or AF_INET6 first; 0: the
+  // family of its first address.
+  int first_family = 0;
+  uint32_t first_family_count = 1;
 };
 
 struct CompiledCluster {
@@ -32,7 +27,6 @@ struct CompiledCluster {
   EndpointPolicy policy;
   std::string eds_name;  // the resource to subscribe to; empty: none
   MonoNanos eds_timeout = 0;
-  std::optional<Http2Settings> http2;
 };
 
 // Compiles envoy.config.cluster.v3.Cluster with Envoy's meaning and defaults. Nothing, and an error with the field's

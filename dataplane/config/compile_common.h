@@ -11,6 +11,7 @@
 #include "dataplane/base/clock.h"
 #include "dataplane/decide/string_match.h"
 #include "dataplane/net/address.h"
+#include "dataplane/net/dial_options.h"
 #include "dataplane/observe/access_log.h"
 #include "envoy/config/accesslog/v3/accesslog.pb.h"
 #include "envoy/config/core/v3/address.pb.h"
@@ -28,8 +29,8 @@ struct CompileEnv {
   std::function<std::string(const std::string& path)> open_log;
   // For static route configurations that validate their clusters.
   std::function<bool(std::string_view cluster)> cluster_exists;
-  // Which clusters may speak HTTP/2: so far those of management servers alone. Empty: none.
-  std::function<bool(std::string_view cluster)> http2_cluster;
+  // Of clusters that have no upstream_bind_config of their own; may be null.
+  std::shared_ptr<const net::DialOptions> upstream_bind;
   // xDS: a field that our protos lack is an error. Off: it is a warning.
   bool refuse_unknown_fields = true;
 };

@@ -64,6 +64,7 @@ ConfigManager::ConfigManager(event::Loop& loop, buffer::Slab& slab, std::unique_
           this),
       save_timer_(loop.timers(), [](void* self) { static_cast<ConfigManager*>(self)->Save(); }, this),
       self_(std::make_shared<ConfigManager*>(this)) {
+  options_.env.upstream_bind = bootstrap_->upstream_bind;
   MakeClient();
 }
 
@@ -107,12 +108,7 @@ void ConfigManager::StartStatic() {
     Cluster& c = clusters_[name];
     c.is_static = true;
     Form form{std::move(s.wire), "", now};
-    if (s.compiled.http2) {  // management servers: of no use to workers
-      c.form = std::move(form);
-      c.spec = s.compiled.spec;
-      c.endpoints = s.compiled.endpoints;
-      c.active = true;
-    } else if (!s.compiled.eds_name.empty()) {
+    if (!s.compiled.eds_name.empty()) {
       Use(endpoints_, api::kEndpointType, s.compiled.eds_name, name, s.compiled.eds_timeout);
       c.warming.reset(new Cluster::Next{std::move(form), std::move(s.compiled)});
     } else {

@@ -35,7 +35,6 @@ std::string Text(const std::vector<api::SourceError>& errors) {
 
 std::optional<CompiledCluster> ClusterOf(const std::string& yaml, std::string* text = nullptr) {
   CompileEnv env;
-  env.http2_cluster = [](std::string_view) { return true; };
   std::vector<api::SourceError> found;
   decide::Errors errors(&found);
   auto out = CompileCluster(Read<EnvoyCluster>(yaml), "", env, &errors);
@@ -91,7 +90,7 @@ TEST(CompileClusterTest, DefaultsAreEnvoys) {
   EXPECT_EQ(s.buffer_limit, 1024u * 1024);
   EXPECT_EQ(s.protocol, upstream::UpstreamProtocol::kHttp1);
   EXPECT_EQ(s.lb_policy, upstream::LbPolicy::kRoundRobin);
-  EXPECT_FALSE(s.tcp_keepalive);
+  EXPECT_EQ(s.dialing, nullptr);
   EXPECT_EQ(s.stat_name(), "a");
   EXPECT_EQ(c->policy.panic_percent, 50);
   ASSERT_NE(c->endpoints, nullptr);
@@ -124,9 +123,10 @@ TEST(CompileClusterTest, EverythingThatIsSupported) {
   EXPECT_EQ(s.idle_timeout, 0);
   EXPECT_EQ(s.max_requests_per_connection, 7u);
   EXPECT_EQ(s.max_response_head_bytes, 96u * 1024);
-  EXPECT_TRUE(s.tcp_keepalive);
-  EXPECT_EQ(s.keepalive_time_s, 5u);
-  EXPECT_EQ(s.keepalive_probes, 0u);
+  ASSERT_NE(s.dialing, nullptr);
+  EXPECT_TRUE(s.dialing->keep_alive.on);
+  EXPECT_EQ(s.dialing->keep_alive.time_s, 5u);
+  EXPECT_EQ(s.dialing->keep_alive.probes, 0u);
   EXPECT_EQ(c->policy.panic_percent, 20);
   ASSERT_EQ(c->endpoints->endpoints.size(), 2u) << "one address is one host";
   const auto& e = c->endpoints->endpoints[0];
@@ -148,17 +148,6 @@ TEST(CompileClusterTest, Eds) {
   c = ClusterOf("{name: a, type: EDS, eds_cluster_config: {service_name: b, eds_config: {self: {}}}}");
   EXPECT_EQ(c->eds_name, "b");
   EXPECT_EQ(c->eds_timeout, 15 * kSecond);
-}
-
-TEST(CompileClusterTest, Http2) {
-  auto c = ClusterOf("{name: a, http2_protocol_options: {hpack_table_size: 0, max_concurrent_streams: 5, "
-                     "initial_stream_window_size: 65535, initial_connection_window_size: 70000}}");
-  ASSERT_TRUE(c->http2.has_value());
-  EXPECT_EQ(c->spec->protocol, upstream::UpstreamProtocol::kHttp2);
-  EXPECT_EQ(c->http2->hpack_table_size, 0u);
-  EXPECT_EQ(c->http2->max_concurrent_streams, 5u);
-  EXPECT_EQ(c->http2->stream_window, 65535u);
-  EXPECT_EQ(c->http2->connection_window, 70000u);
 }
 
 struct Case {
@@ -203,8 +192,6 @@ const Case kClusterCases[] = {
     {"http2_protocol_options: {max_concurrent_streams: 0}", "http2_protocol_options.max_concurrent_streams: 0: expected 1 to 2147483647"},
     {"http2_protocol_options: {initial_stream_window_size: 100}", "http2_protocol_options.initial_stream_window_size: 100: expected 65535 to 2147483647"},
     {"http2_protocol_options: {initial_connection_window_size: 100}", "http2_protocol_options.initial_connection_window_size: 100: expected 65535 to 2147483647"},
-    {"http2_protocol_options: {allow_connect: true}", "http2_protocol_options.allow_connect: not supported"},
-    {"http2_protocol_options: {override_stream_error_on_invalid_http_message: true}", "http2_protocol_options.override_stream_error_on_invalid_http_message: not supported"},
     {"http2_protocol_options: {connection_keepalive: {interval: 0s, timeout: 0s}}", "http2_protocol_options.connection_keepalive.interval: 0 s: expected more than 0 s, at most 100 years; http2_protocol_options.connection_keepalive.timeout: 0 s: expected more than 0 s, at most 100 years"},
     {"load_assignment: {}", "load_assignment.cluster_name: is missing"},
     {"load_assignment: {cluster_name: a, policy: {overprovisioning_factor: 99}}", "load_assignment.policy.overprovisioning_factor: 99: expected 100 or more (percent)"},
@@ -230,10 +217,10 @@ TEST(CompileClusterTest, EachRefusalNamesItsField) {
 }
 
 const Case kProtocolCases[] = {
-    {"common_http_protocol_options: {}", "typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].explicit_http_config: is missing: expected http_protocol_options or http2_protocol_options"},
+    {"common_http_protocol_options: {}", "typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"]: has no protocol: expected explicit_http_config, use_downstream_protocol_config or auto_config"},
     {"explicit_http_config: {}", "typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].explicit_http_config: is missing: expected http_protocol_options or http2_protocol_options"},
     {"explicit_http_config: {http_protocol_options: {allow_absolute_url: true, accept_http_10: true, default_host_for_http_10: x, header_key_format: {proper_case_words: {}}, override_stream_error_on_invalid_http_message: true}}", "typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].explicit_http_config.http_protocol_options.allow_absolute_url: has a meaning for listeners only; typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].explicit_http_config.http_protocol_options.accept_http_10: has a meaning for listeners only; typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].explicit_http_config.http_protocol_options.default_host_for_http_10: has a meaning for listeners only; typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].explicit_http_config.http_protocol_options.header_key_format: not supported; typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].explicit_http_config.http_protocol_options.override_stream_error_on_invalid_http_message: not supported"},
-    {"explicit_http_config: {http_protocol_options: {}}, common_http_protocol_options: {max_headers_count: 5, max_connection_duration: 1s, max_stream_duration: 1s, headers_with_underscores_action: REJECT_REQUEST, max_response_headers_kb: 9000}", "typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].common_http_protocol_options.max_response_headers_kb: 9000: expected 1 to 8192; typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].common_http_protocol_options.max_headers_count: not supported for clusters; typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].common_http_protocol_options.max_connection_duration: not supported; typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].common_http_protocol_options.max_stream_duration: not supported for clusters; typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].common_http_protocol_options.headers_with_underscores_action: has a meaning for listeners only"},
+    {"explicit_http_config: {http_protocol_options: {}}, common_http_protocol_options: {max_headers_count: 5, max_connection_duration: 1s, max_stream_duration: 1s, headers_with_underscores_action: REJECT_REQUEST, max_response_headers_kb: 9000}", "typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].common_http_protocol_options.max_response_headers_kb: 9000: expected 1 to 8192; typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].common_http_protocol_options.max_headers_count: not supported for clusters; typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].common_http_protocol_options.max_stream_duration: not supported for clusters; typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].common_http_protocol_options.headers_with_underscores_action: has a meaning for listeners only"},
 };
 
 TEST(CompileClusterTest, ProtocolOptions) {
