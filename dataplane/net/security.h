@@ -65,6 +65,10 @@ struct HandshakeOptions {
   std::string_view hostname;
   // Null: not counted.
   SecurityCounters* counters = nullptr;
+  // Client: whose connection this is carried for, and where it was going (PROXY protocol); null: our
+  // own.
+  const Address* proxied_source = nullptr;
+  const Address* proxied_destination = nullptr;
 };
 
 // Makes connected transports secure, one side of one configuration (a filter chain's or a

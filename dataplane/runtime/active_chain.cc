@@ -142,7 +142,8 @@ void ActiveChain::StartTcp(std::unique_ptr<net::Transport> transport,
                            std::unique_ptr<Inspected> inspected) {
   proxy::TcpSessionInfo info;
   info.connection_id = worker_.NextConnectionId();
-  info.watched = inspected != nullptr || spec_->security != nullptr;
+  info.watched =
+      spec_->security != nullptr || (inspected != nullptr && inspected->watched);
   if (inspected != nullptr) {
     info.requested_server_name = std::move(inspected->server_name);
     info.direct_peer = inspected->direct_peer;

@@ -30,6 +30,7 @@ struct Inspected {
   std::string transport_protocol;
   std::vector<std::string> application_protocols;
   net::Address direct_peer;  // invalid: the transport's peer is the real one
+  bool watched = false;      // the loop watches the transport already
 };
 
 // One filter chain of one listener on one worker: handshakes under way and connections. It moves on

@@ -1,6 +1,6 @@
 #include "dataplane/runtime/active_listener.h"
 
-#include <netinet/in.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -9,15 +9,6 @@
 #include "dataplane/runtime/worker.h"
 
 namespace weft::runtime {
-namespace {
-
-decide::IpBytes IpOf(const net::Address& a) {
-  if (!a.valid() || a.is_unix()) return {};
-  if (a.is_v6()) return decide::IpBytes::V6(&reinterpret_cast<const sockaddr_in6*>(a.sa())->sin6_addr);
-  return decide::IpBytes::V4(&reinterpret_cast<const sockaddr_in*>(a.sa())->sin_addr);
-}
-
-}  // namespace
 
 ActiveListener::ActiveListener(Worker& worker, std::shared_ptr<const config::ListenerSpec> spec,
                                std::vector<int> fds)
@@ -26,6 +17,9 @@ ActiveListener::ActiveListener(Worker& worker, std::shared_ptr<const config::Lis
       counters_(worker.shard().Listener(spec_->stat_prefix.empty() ? spec_->address.ToString()
                                                                    : spec_->stat_prefix)),
       chains_(spec_->chains.size() + (spec_->default_chain != nullptr ? 1 : 0)) {
+  if (!spec_->listener_filters.empty()) {
+    intake_counters_ = MakeRc<IntakeCounters>(worker.shard(), *spec_);
+  }
   for (int fd : fds) {
     if (fd >= 0)
       sockets_.push_back(std::make_unique<net::Listener>(
@@ -36,6 +30,7 @@ ActiveListener::ActiveListener(Worker& worker, std::shared_ptr<const config::Lis
 ActiveListener::~ActiveListener() {
   retired_ = false;  // the worker knows
   sockets_.clear();
+  while (Intake* i = intakes_.front()) i->Close();
   chains_.clear();
 }
 
@@ -47,6 +42,8 @@ std::vector<int> ActiveListener::TakeSockets() {
 }
 
 void ActiveListener::TakeChains(ActiveListener& from) {
+  from.intakes_.ForEach([this](Intake& i) { i.set_owner(this); });
+  intakes_.Splice(from.intakes_);
   for (auto& chain : from.chains_) {
     if (chain == nullptr) continue;
     for (size_t i = 0; i < chains_.size(); ++i) {
@@ -62,33 +59,65 @@ void ActiveListener::TakeChains(ActiveListener& from) {
 }
 
 void ActiveListener::OnAccept(int fd, const net::Address& peer) {
+  if (!worker_.Admit(*counters_)) {
+    close(fd);
+    return;
+  }
+  if (late_ != nullptr) {
+    late_->emplace_back(fd, peer);
+    return;
+  }
+  if (!worker_.HandOver(fd, peer, *spec_)) Adopt(fd, peer);
+}
+
+void ActiveListener::Adopt(int fd, const net::Address& peer) {
   worker_.OnConnectionAccepted();
   // The local address is the listener's, unless that is one of several or a wildcard.
   bool known = !spec_->address.is_wildcard() && spec_->address.port() != 0 &&
                spec_->additional_addresses.empty();
   net::Address local = known ? spec_->address : net::Address();
-  Assign(std::make_unique<net::TcpTransport>(worker_.loop(), fd, peer, local), nullptr);
+  Take(std::make_unique<net::TcpTransport>(worker_.loop(), fd, peer, local), nullptr);
+}
+
+void ActiveListener::Take(std::unique_ptr<net::TcpTransport> transport,
+                          std::unique_ptr<Inspected> inspected) {
+  if (!intake_counters_) {
+    Assign(std::move(transport), std::move(inspected));
+    return;
+  }
+  auto* intake = new Intake(worker_, spec_, std::move(transport), std::move(inspected),
+                            intake_counters_, *counters_, this);
+  intakes_.PushBack(intake);
+  intake->Start();
+}
+
+void ActiveListener::OnIntakeDone(std::unique_ptr<net::TcpTransport> transport,
+                                  std::unique_ptr<Inspected> inspected) {
+  if (transport == nullptr) {
+    worker_.OnConnectionGone();
+    MaybeRetired();
+    return;
+  }
+  ActiveListener* to = nullptr;
+  if (spec_->use_original_dst) to = worker_.ListenerAt(transport->local_address());
+  if (to != nullptr && to != this) {
+    to->Take(std::move(transport), std::move(inspected));
+    MaybeRetired();
+  } else {
+    Assign(std::move(transport), std::move(inspected));
+  }
+}
+
+void ActiveListener::MaybeRetired() {
+  if (retired_ && empty()) worker_.OnListenerRetired(this);
 }
 
 int ActiveListener::Choose(net::TcpTransport& transport, const Inspected* inspected) const {
   const int fallback =
       spec_->default_chain != nullptr ? static_cast<int>(spec_->chains.size()) : -1;
   if (spec_->match == nullptr) return spec_->chains.empty() ? fallback : 0;
-  decide::ConnectionFields f;
-  if (spec_->match->uses_destination()) {
-    f.destination = IpOf(transport.local_address());
-    f.destination_port = transport.local_address().port();
-  }
-  const net::Address& peer = transport.peer_address();
-  f.source = f.direct_source = IpOf(peer);
-  f.source_port = peer.port();
-  if (inspected != nullptr) {
-    f.server_name = inspected->server_name;
-    if (!inspected->transport_protocol.empty()) f.transport_protocol = inspected->transport_protocol;
-    f.application_protocols = &inspected->application_protocols;
-    if (inspected->direct_peer.valid()) f.direct_source = IpOf(inspected->direct_peer);
-  }
-  int index = spec_->match->Find(f);
+  int index =
+      spec_->match->Find(FieldsOf(transport, inspected, spec_->match->uses_destination()));
   return index == decide::FilterChainMatch::kNone ? fallback : index;
 }
 
@@ -97,40 +126,59 @@ void ActiveListener::Assign(std::unique_ptr<net::TcpTransport> transport,
   int index = Choose(*transport, inspected.get());
   if (index < 0) {
     counters_->no_filter_chain_match.Inc();
+    transport.reset();
     worker_.OnConnectionGone();
+    MaybeRetired();
     return;
   }
   auto& chain = chains_[static_cast<size_t>(index)];
   if (chain == nullptr) {
     chain = std::make_unique<ActiveChain>(worker_, *spec_, ChainSpec(static_cast<size_t>(index)),
                                           counters_, static_cast<ActiveChain::Owner*>(this));
-    if (retired_) chain->Drain(IdleConnections::kCloseSoon);
+    if (retired_ || announced_) chain->Drain(IdleConnections::kCloseSoon);
   }
   chain->Start(std::move(transport), std::move(inspected));
 }
 
 bool ActiveListener::empty() {
-  return std::all_of(chains_.begin(), chains_.end(),
-                     [](auto& c) { return c == nullptr || c->empty(); });
+  return intakes_.empty() && std::all_of(chains_.begin(), chains_.end(), [](auto& c) {
+           return c == nullptr || c->empty();
+         });
 }
 
-void ActiveListener::OnChainEmpty(ActiveChain&) {
-  if (retired_ && empty()) worker_.OnListenerRetired(this);
+void ActiveListener::OnChainEmpty(ActiveChain&) { MaybeRetired(); }
+
+void ActiveListener::AnnounceDrain() {
+  announced_ = true;
+  for (auto& chain : chains_) {
+    if (chain != nullptr) chain->Drain(IdleConnections::kCloseSoon);
+  }
+}
+
+void ActiveListener::SetAccepting(bool on) {
+  for (auto& s : sockets_) s->SetAccepting(on);
 }
 
 void ActiveListener::Retire(IdleConnections idle) {
-  // Who is in the queue has been told that it is connected.
-  if (idle == IdleConnections::kCloseSoon) {
-    for (auto& s : sockets_) s->AcceptPending();
-  }
+  // Who is in the queue has been told that it is connected: it gets its answer, while those that
+  // were idle before are closed.
+  std::vector<std::pair<int, net::Address>> late;
+  late_ = &late;
+  for (auto& s : sockets_) s->AcceptPending();
   sockets_.clear();
-  retired_ = true;
+  late_ = nullptr;
+  if (idle == IdleConnections::kCloseNow) {
+    while (Intake* i = intakes_.front()) i->Close();
+  }
   for (auto& chain : chains_) {
     if (chain != nullptr) chain->Drain(idle);
   }
+  retired_ = true;
+  for (auto& [fd, peer] : late) Adopt(fd, peer);
 }
 
 void ActiveListener::CutOff() {
+  intakes_.ForEach([](Intake& i) { i.Close(); });
   for (auto& chain : chains_) {
     if (chain != nullptr) chain->CutOff();
   }
