@@ -79,6 +79,8 @@ class BodyPipe {
     error_ = e;
   }
   bool full() const { return data_.size() >= capacity_; }
+  // OnPipeSpace comes at the next Pull, full or not.
+  void TellWhenTaken() { was_full_ = true; }
   void Notify() {
     if (consumer_ != nullptr) consumer_->OnPipeReady();
   }

@@ -98,6 +98,7 @@ class Slice {
       : block_(std::move(block)), data_(data), size_(size) {}
   static Slice Static(std::string_view s) { return Slice(BlockRef(), s.data(), s.size()); }
 
+  const BlockRef& block() const { return block_; }
   const char* data() const { return data_; }
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }

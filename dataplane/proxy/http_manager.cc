@@ -86,7 +86,10 @@ void HttpManager::OnRequest(http::ServerStream& stream) {
 
 void HttpManager::OnBadRequest(net::Transport& transport, const Error& error, int status,
                                http::Protocol protocol) {
-  if (status == 0) return;  // closed before a request was complete: nothing to answer or log
+  if (status == 0) {  // closed before a request was complete: nothing to answer or log
+    if (error.code == ErrorCode::kBadRequest) counters_->downstream_cx_protocol_error.Inc();
+    return;
+  }
   const bool http2 = protocol == http::Protocol::kHttp2;
   counters_->downstream_rq_total.Inc();
   (http2 ? counters_->downstream_rq_http2_total : counters_->downstream_rq_http1_total).Inc();

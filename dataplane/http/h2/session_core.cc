@@ -125,7 +125,7 @@ struct SessionCore::Callbacks {
       }
       case NGHTTP2_RST_STREAM:
         self.Count(&observe::Http2Counters::rx_reset);
-        self.PeerReset(StreamOf(h2, frame->hd.stream_id));
+        if (StreamBase* s = StreamOf(h2, frame->hd.stream_id); s != nullptr) self.PeerReset(*s);
         break;
       case NGHTTP2_PING:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) {
@@ -174,7 +174,7 @@ struct SessionCore::Callbacks {
         return Go(self);
       }
     }
-    self.InducedReset();
+    self.QueuedControl();
     return Go(self);
   }
 
@@ -185,9 +185,11 @@ struct SessionCore::Callbacks {
     return 0;
   }
 
-  static int OnStreamClose(nghttp2_session* h2, int32_t id, uint32_t error, void*) {
+  static int OnStreamClose(nghttp2_session* h2, int32_t id, uint32_t error, void* p) {
     StreamBase* s = StreamOf(h2, id);
-    if (s != nullptr) s->Closed(error);
+    if (s == nullptr) return 0;
+    if (error != NGHTTP2_NO_ERROR && !s->peer_reset_ && !s->reset_sent_) Self(p).InducedReset();
+    s->Closed(error);
     return 0;
   }
 
@@ -495,8 +497,9 @@ void SessionCore::RememberReset(int32_t id) {
   slot = id;
 }
 
-bool SessionCore::PeerReset(StreamBase* s) {
-  if (role_ == Role::kClient || s == nullptr || !s->Premature()) return true;
+bool SessionCore::PeerReset(StreamBase& s) {
+  s.peer_reset_ = true;
+  if (role_ == Role::kClient || !s.Premature()) return true;
   ++premature_resets_;
   if (judged_streams_ < kJudgeStreams || premature_resets_ * 2 <= judged_streams_) return true;
   Terminate(NGHTTP2_ENHANCE_YOUR_CALM, "too many streams are reset at once",
@@ -506,7 +509,6 @@ bool SessionCore::PeerReset(StreamBase* s) {
 
 bool SessionCore::InducedReset() {
   if (role_ == Role::kClient) return true;
-  if (!QueuedControl()) return false;
   if (++induced_resets_ <= kMaxInducedResets) return true;
   Terminate(NGHTTP2_ENHANCE_YOUR_CALM, "too many invalid frames",
             &observe::Http2Counters::outbound_reset_flood);
@@ -621,6 +623,7 @@ void SessionCore::WakeStreams() {
   woken.Splice(wake_);
   while (StreamBase* s = woken.PopFront()) {
     s->AckConsumed();
+    s->OnTaken();
     if (s->deferred_ && s->h2_open_) {
       s->deferred_ = false;
       nghttp2_session_resume_data(h2_, s->id_);
@@ -651,7 +654,10 @@ void SessionCore::Send() {
     size_t written = 0;
     int rc = net::Flush(*transport_, out_, &written);
     sent_ += written;
-    if (written > 0) OnSent();
+    if (written > 0) {
+      OnSent();
+      if (closed_) return;
+    }
     if (rc == -EAGAIN) {
       blocked_ = true;
       return;

@@ -132,7 +132,7 @@ class SessionCore : private net::Transport::Handler, private event::TurnEndTask 
   bool ControlFrame();
   bool QueuedControl();
   bool StreamKnown(int32_t id);
-  bool PeerReset(StreamBase* s);
+  bool PeerReset(StreamBase& s);
   bool InducedReset();
   void RememberReset(int32_t id);
 

@@ -94,7 +94,10 @@ StreamBase::StreamBase(SessionCore& session) : session_(&session) {
 
 StreamBase::~StreamBase() { in_body_.DetachProducer(); }
 
-void StreamBase::Reset(uint32_t h2_error) { session_->SubmitReset(id_, h2_error); }
+void StreamBase::Reset(uint32_t h2_error) {
+  reset_sent_ = true;
+  session_->SubmitReset(id_, h2_error);
+}
 
 void StreamBase::SendBody(buffer::BodyPipe* body, int64_t length) {
   out_body_ = body;

@@ -47,6 +47,8 @@ class StreamBase : public ListLink<SessionCore::DirtyTag>,
   // A frame with END_STREAM is made; it ends at offset `end` of all that the session sends.
   virtual void OnEndSent(uint64_t end) {}
   virtual void OnHeadSent() {}
+  // The consumer of in_body_ took bytes from a full pipe.
+  virtual void OnTaken() {}
   // A byte moved.
   virtual void Touch() {}
   // nghttp2 found the message malformed and resets the stream.
@@ -107,6 +109,8 @@ class StreamBase : public ListLink<SessionCore::DirtyTag>,
   bool body_news_ = false;
   bool ended_ = false;       // END_STREAM arrived
   bool end_sent_ = false;    // END_STREAM left
+  bool reset_sent_ = false;  // by us, or nghttp2 will
+  bool peer_reset_ = false;
   bool h2_open_ = false;     // nghttp2 knows the stream
   bool abandoned_ = false;
   bool deleting_ = false;
