@@ -28,6 +28,8 @@ class ServerConnection : public ListLink<ServerConnectionTag> {
     // included; OnClosed does not follow.
     virtual void OnHttp2Preface(ServerConnection& connection,
                                 std::unique_ptr<net::Transport> transport, buffer::Slice bytes) {}
+    // The same connection turned out to speak HTTP/1.
+    virtual void OnHttp1(ServerConnection& connection) {}
 
    protected:
     ~Owner() = default;
@@ -35,8 +37,9 @@ class ServerConnection : public ListLink<ServerConnectionTag> {
 
   virtual ~ServerConnection() = default;
 
-  // kHttp11 or kHttp2.
+  // kHttp11 or kHttp2; the former also while an HTTP/1 connection looks for the preface.
   virtual Protocol protocol() const = 0;
+  bool protocol_known() const { return protocol_known_; }
   // Takes no further request but one that may be on its way already: the next answer says that the
   // connection closes (HTTP/1), or GOAWAY goes out and the last stream id follows a round trip
   // later (HTTP/2). Requests under way finish.
@@ -60,6 +63,7 @@ class ServerConnection : public ListLink<ServerConnectionTag> {
 
  protected:
   explicit ServerConnection(MonoNanos created) : created_(created) {}
+  bool protocol_known_ = true;
 
  private:
   const MonoNanos created_;

@@ -24,6 +24,22 @@ http::h1::ServerOptions Http1Options(const proxy::HttpManagerSpec& http, uint32_
   o.delayed_close_timeout = http.delayed_close_timeout;
   o.max_requests = http.max_requests_per_connection;
   o.buffer_bytes = std::clamp<uint32_t>(buffer_limit, 16 * 1024, 64 * 1024);
+  o.detect_http2 = http.codec == proxy::Codec::kAuto;
+  return o;
+}
+
+http::h2::ServerOptions Http2Options(const proxy::HttpManagerSpec& http,
+                                     const http::h1::ServerOptions& h1) {
+  http::h2::ServerOptions o;
+  o.session = http.http2;
+  o.session.max_head_bytes = http.max_request_head_bytes;
+  o.session.max_headers = http.max_request_headers;
+  o.idle_timeout = h1.idle_timeout;
+  o.head_timeout = h1.head_timeout;
+  o.stream_idle_timeout = h1.stream_idle_timeout;
+  o.drain_timeout = http.drain_timeout;
+  o.delayed_close_timeout = h1.delayed_close_timeout;
+  o.max_requests = h1.max_requests;
   return o;
 }
 
@@ -81,6 +97,7 @@ ActiveChain::ActiveChain(Worker& worker, const config::ListenerSpec& listener,
       spec_(std::move(spec)),
       counters_(counters),
       owner_(owner),
+      h2_context_{worker.loop(), worker.slab()},
       drain_timer_(
           worker.loop().timers(), [](void* self) { static_cast<ActiveChain*>(self)->OnDrainTimer(); },
           this) {
@@ -96,6 +113,7 @@ ActiveChain::ActiveChain(Worker& worker, const config::ListenerSpec& listener,
         MakeRc<proxy::HttpManager>(worker.services(), spec_->http,
                                    http.rds_name.empty() ? nullptr : worker.Routes(http.rds_name));
     h1_options_ = Http1Options(http, listener.buffer_limit);
+    h2_options_ = Http2Options(http, h1_options_);
   } else {
     tcp_ = MakeRc<proxy::TcpProxy>(worker.services(), worker.slab(), spec_->tcp);
   }
@@ -166,20 +184,59 @@ void ActiveChain::StartHttp(std::unique_ptr<net::Transport> transport) {
   observe::HttpCounters& h = manager_->counters();
   h.downstream_cx_total.Inc();
   h.downstream_cx_active.Inc();
-  h.downstream_cx_http1_total.Inc();
-  h.downstream_cx_http1_active.Inc();
+  uint64_t id = worker_.NextConnectionId();
+  const proxy::Codec codec = manager_->spec().codec;
+  const net::TlsInfo* tls = transport->tls();
+  if (codec == proxy::Codec::kHttp2 ||
+      (codec == proxy::Codec::kAuto && tls != nullptr && tls->alpn() == "h2")) {
+    StartHttp2(std::move(transport), {}, id);
+    return;
+  }
   auto* c = new http::h1::ServerConnection(worker_.server_context(), h1_options_,
                                            std::move(transport), manager_.get(), this);
-  c->set_connection_id(worker_.NextConnectionId());
+  if (c->protocol_known()) OnHttp1(*c);
+  Add(c, id);
+}
+
+void ActiveChain::Add(http::ServerConnection* c, uint64_t id) {
+  c->set_connection_id(id);
   connections_.PushBack(c);
   if (draining_) c->DrainSoon();
+}
+
+void ActiveChain::StartHttp2(std::unique_ptr<net::Transport> transport, buffer::Slice bytes,
+                             uint64_t id) {
+  observe::HttpCounters& h = manager_->counters();
+  h.downstream_cx_http2_total.Inc();
+  h.downstream_cx_http2_active.Inc();
+  auto* c = new http::h2::ServerConnection(h2_context_, h2_options_,
+                                           *worker_.shard().DownstreamHttp2(),
+                                           std::move(transport), manager_.get(), this);
+  Add(c, id);
+  c->Start(std::move(bytes));
+}
+
+void ActiveChain::OnHttp1(http::ServerConnection&) {
+  manager_->counters().downstream_cx_http1_total.Inc();
+  manager_->counters().downstream_cx_http1_active.Inc();
+}
+
+void ActiveChain::OnHttp2Preface(http::ServerConnection& c,
+                                 std::unique_ptr<net::Transport> transport, buffer::Slice bytes) {
+  c.ListLink<http::ServerConnectionTag>::Unlink();
+  worker_.loop().DeferDelete(std::unique_ptr<http::ServerConnection>(&c));
+  StartHttp2(std::move(transport), std::move(bytes), c.id());
 }
 
 void ActiveChain::OnClosed(http::ServerConnection& c) {
   c.ListLink<http::ServerConnectionTag>::Unlink();
   observe::HttpCounters& h = manager_->counters();
   h.downstream_cx_active.Dec();
-  h.downstream_cx_http1_active.Dec();
+  if (c.protocol_known()) {
+    (c.protocol() == http::Protocol::kHttp2 ? h.downstream_cx_http2_active
+                                            : h.downstream_cx_http1_active)
+        .Dec();
+  }
   h.downstream_cx_destroy.Inc();
   uint64_t length = static_cast<uint64_t>((worker_.loop().Now() - c.created()) / kMillisecond);
   h.downstream_cx_length_ms.Record(length);

@@ -8,6 +8,7 @@
 #include "dataplane/config/update.h"
 #include "dataplane/event/timer_wheel.h"
 #include "dataplane/http/h1/server_connection.h"
+#include "dataplane/http/h2/server_connection.h"
 #include "dataplane/http/server_connection.h"
 #include "dataplane/net/address.h"
 #include "dataplane/net/security.h"
@@ -74,7 +75,12 @@ class ActiveChain final : private http::ServerConnection::Owner,
   void StartTcp(std::unique_ptr<net::Transport> transport, std::unique_ptr<Inspected> inspected);
   void HandshakeOver(Pending& pending);
   void ConnectionOver();
+  void Add(http::ServerConnection* connection, uint64_t id);
   void OnClosed(http::ServerConnection& connection) override;
+  void OnHttp1(http::ServerConnection& connection) override;
+  void OnHttp2Preface(http::ServerConnection& connection,
+                      std::unique_ptr<net::Transport> transport, buffer::Slice bytes) override;
+  void StartHttp2(std::unique_ptr<net::Transport> transport, buffer::Slice bytes, uint64_t id);
   void OnTcpClosed(proxy::TcpSession& session) override;
   void OnDrainTimer();
 
@@ -90,6 +96,8 @@ class ActiveChain final : private http::ServerConnection::Owner,
   Rc<proxy::HttpManager> manager_;  // one of the two
   Rc<proxy::TcpProxy> tcp_;
   http::h1::ServerOptions h1_options_;
+  http::h2::ServerOptions h2_options_;
+  http::h2::ServerContext h2_context_;
   IntrusiveList<Pending, PendingTag> handshakes_;
   IntrusiveList<http::ServerConnection, http::ServerConnectionTag> connections_;
   IntrusiveList<proxy::TcpSession, proxy::TcpSessionTag> sessions_;

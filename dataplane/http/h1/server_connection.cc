@@ -74,6 +74,7 @@ ServerConnection::ServerConnection(ServerContext& context, const ServerOptions& 
       timer_(
           context.loop.timers(),
           [](void* self) { static_cast<ServerConnection*>(self)->OnTimer(); }, this) {
+  protocol_known_ = !options.detect_http2;
   transport_->set_handler(this);
   ArmTimer();
 }
@@ -310,8 +311,10 @@ void ServerConnection::Process() {
 
 bool ServerConnection::ProcessHead() {
   std::string_view in(block_->data() + begin_, end_ - begin_);
-  if (options_.detect_http2 && requests_ == 0 && in.starts_with(kHttp2Preface.substr(0, in.size()))) {
-    return HandOverHttp2(in);
+  if (!protocol_known_) {
+    if (in.starts_with(kHttp2Preface.substr(0, in.size()))) return HandOverHttp2(in);
+    protocol_known_ = true;
+    owner_->OnHttp1(*this);
   }
   switch (m_->parser.ParseRequest(in, options_.limits, &m_->head)) {
     case HeadParser::Result::kNeedMore:
