@@ -5,6 +5,7 @@
 #include "api/cpp/names.h"
 #include "dataplane/base/strings.h"
 #include "dataplane/config/compile_http1.h"
+#include "dataplane/config/compile_http2.h"
 #include "dataplane/filters/header_mutation/header_mutation.h"
 #include "envoy/extensions/filters/http/header_mutation/v3/header_mutation.pb.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb.h"
@@ -30,10 +31,6 @@ std::shared_ptr<const void> CompileRouteFilter(const std::string& filter_name, c
   errors->Add(path, StrCat(TypeOf(any), " is not supported on a route: expected ",
                            api::MessageNameOf(api::kHeaderMutationPerRouteType)));
   return nullptr;
-}
-
-void CompileHttp2(const core::Http2ProtocolOptions& o, const std::string& path, decide::Errors* errors) {
-  RefuseIf(o.ByteSizeLong() != 0, path, "HTTP/2 is not served by this listener: leave its options out", errors);
 }
 
 void CompileCommonHttp(const core::HttpProtocolOptions& o, const std::string& path, proxy::HttpManagerSpec* spec,
@@ -137,11 +134,22 @@ std::optional<CompiledHttpManager> CompileHttpManager(const HttpConnectionManage
   };
   auto at = [&](const char* field) { return StrCat(path, ".", field); };
 
-  if (m.codec_type() != HttpConnectionManager::AUTO && m.codec_type() != HttpConnectionManager::HTTP1) {
-    own.Add(at("codec_type"), HttpConnectionManager::CodecType_IsValid(m.codec_type())
-                                  ? StrCat(HttpConnectionManager::CodecType_Name(m.codec_type()),
-                                           " is not supported: expected AUTO or HTTP1")
-                                  : StrCat(static_cast<int>(m.codec_type()), " is no codec type"));
+  switch (m.codec_type()) {
+    case HttpConnectionManager::AUTO:
+      spec->codec = proxy::Codec::kAuto;
+      break;
+    case HttpConnectionManager::HTTP1:
+      spec->codec = proxy::Codec::kHttp1;
+      break;
+    case HttpConnectionManager::HTTP2:
+      spec->codec = proxy::Codec::kHttp2;
+      break;
+    default:
+      own.Add(at("codec_type"),
+              HttpConnectionManager::CodecType_IsValid(m.codec_type())
+                  ? StrCat(HttpConnectionManager::CodecType_Name(m.codec_type()),
+                           " is not supported: expected AUTO, HTTP1 or HTTP2")
+                  : StrCat(static_cast<int>(m.codec_type()), " is no codec type"));
   }
   if (m.stat_prefix().empty()) own.Add(at("stat_prefix"), "is missing");
   spec->stat_prefix = m.stat_prefix();
@@ -171,7 +179,9 @@ std::optional<CompiledHttpManager> CompileHttpManager(const HttpConnectionManage
   if (m.has_http_protocol_options()) {
     CompileDownstreamHttp1(m.http_protocol_options(), at("http_protocol_options"), env, spec.get(), &own);
   }
-  if (m.has_http2_protocol_options()) CompileHttp2(m.http2_protocol_options(), at("http2_protocol_options"), &own);
+  if (m.has_http2_protocol_options()) {
+    spec->http2 = CompileHttp2(m.http2_protocol_options(), at("http2_protocol_options"), spec->http2, &own);
+  }
   if (!m.server_name().empty()) spec->server_name = m.server_name();
   switch (m.server_header_transformation()) {
     case HttpConnectionManager::OVERWRITE:

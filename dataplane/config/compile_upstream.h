@@ -19,11 +19,6 @@ void CompileConnections(const envoy::config::cluster::v3::Cluster& cluster,
                         const std::string& cluster_path, const CompileEnv& env,
                         upstream::ClusterSpec* spec, decide::Errors* errors);
 
-// Http2ProtocolOptions of a cluster.
-http::h2::SessionOptions CompileUpstreamHttp2(
-    const envoy::config::core::v3::Http2ProtocolOptions& options, const std::string& path,
-    decide::Errors* errors);
-
 // source_address, freebind and socket_options into `options`.
 void CompileBindConfig(const envoy::config::core::v3::BindConfig& bind, const std::string& path,
                        net::DialOptions* options, decide::Errors* errors);

@@ -163,7 +163,7 @@ TEST(BootstrapTest, UnknownFieldsCanBeIgnored) {
   BootstrapOptions o;
   o.ignore_unknown_fields = true;
   EXPECT_EQ(Errors(With("node:\n", "stats_sinks: []\nnode:\n"), &b, o),
-            "b.yaml:1:1: warning: unknown field \"stats_sinks\"; known here: node, static_resources, dynamic_resources, admin");
+            "b.yaml:1:1: warning: unknown field \"stats_sinks\"; known here: node, static_resources, dynamic_resources, cluster_manager, admin, overload_manager");
   EXPECT_NE(b, nullptr);
 }
 
@@ -206,7 +206,7 @@ const Case kCases[] = {
     {"  id: sidecar~127.0.2.1~reviews-v1-1.default~default.svc.cluster.local\n", "", "b.yaml:1:1: node.id: is missing: a management server must know who asks (or give --service-node)"},
     {"  cluster: reviews.default\n", "", "b.yaml:1:1: node.cluster: is missing: a management server must know who asks (or give --service-cluster)"},
     {"stat_prefix: in", "stat_prefix: ''", "b.yaml:16:11: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.stat_prefix: is missing"},
-    {"stat_prefix: in", "stat_prefix: in\n          codec_type: HTTP2", "b.yaml:17:23: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.codec_type: HTTP2 is not supported: expected AUTO or HTTP1"},
+    {"stat_prefix: in", "stat_prefix: in\n          codec_type: HTTP3", "b.yaml:17:23: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.codec_type: HTTP3 is not supported: expected AUTO, HTTP1 or HTTP2"},
     {"stat_prefix: in", "stat_prefix: in\n          tracing: {}", "b.yaml:17:11: static_resources.listeners[0].filter_chains[0].filters[0].typed_config: unknown field \"tracing\""},
     {"domains: [\"*\"]", "domains: []", "b.yaml:21:15: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0].domains: at least one domain is needed (\"*\" takes every host)"},
     {"prefix: /}", "safe_regex: {regex: \"(\"}}", "b.yaml:23:45: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0].routes[0].match.safe_regex.regex: \"(\" is not a regular expression (RE2): missing ): ("},

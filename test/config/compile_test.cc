@@ -357,11 +357,15 @@ TEST(CompileListenerTest, DefaultsAreEnvoys) {
 
 TEST(CompileListenerTest, EverythingThatIsSupported) {
   auto l = ListenerOf(Read<EnvoyListener>(ListenerYaml(
-      R"(codec_type: HTTP1, server_name: me, server_header_transformation: APPEND_IF_ABSENT, max_request_headers_kb: 96,
+      R"(codec_type: HTTP2, server_name: me, server_header_transformation: APPEND_IF_ABSENT, max_request_headers_kb: 96,
       stream_idle_timeout: 0s, request_timeout: 1s, request_headers_timeout: 2s, drain_timeout: 3s, delayed_close_timeout: 4s,
       use_remote_address: true, skip_xff_append: true, via: v, generate_request_id: false,
       preserve_external_request_id: true, upgrade_configs: [{upgrade_type: websocket, enabled: false}], normalize_path: true,
-      merge_slashes: true, http_protocol_options: {allow_absolute_url: true, enable_trailers: true}, http2_protocol_options: {},
+      merge_slashes: true, http_protocol_options: {allow_absolute_url: true, enable_trailers: true},
+      http2_protocol_options: {hpack_table_size: 0, max_concurrent_streams: 5, initial_stream_window_size: 65536, initial_connection_window_size: 65537,
+        allow_connect: true, max_outbound_frames: 10, max_outbound_control_frames: 11, max_consecutive_inbound_frames_with_empty_payload: 0,
+        max_inbound_priority_frames_per_stream: 13, max_inbound_window_update_frames_per_data_frame_sent: 14,
+        override_stream_error_on_invalid_http_message: true, connection_keepalive: {interval: 1s, timeout: 2s, interval_jitter: {value: 3}}},
       common_http_protocol_options: {idle_timeout: 5s, max_headers_count: 6, max_stream_duration: 7s, max_requests_per_connection: 8},
       access_log: [{name: f, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog,
         log_format: {text_format_source: {inline_string: "%RESPONSE_CODE%\n"}}}},
@@ -402,6 +406,21 @@ TEST(CompileListenerTest, EverythingThatIsSupported) {
   EXPECT_EQ(h.max_request_headers, 6u);
   EXPECT_EQ(h.max_stream_duration, 7 * kSecond);
   EXPECT_EQ(h.max_requests_per_connection, 8u);
+  EXPECT_EQ(h.codec, proxy::Codec::kHttp2);
+  EXPECT_EQ(h.http2.header_table_size, 0u);
+  EXPECT_EQ(h.http2.max_concurrent_streams, 5u);
+  EXPECT_EQ(h.http2.stream_window, 65536u);
+  EXPECT_EQ(h.http2.connection_window, 65537u);
+  EXPECT_TRUE(h.http2.allow_connect);
+  EXPECT_EQ(h.http2.max_outbound_frames, 10u);
+  EXPECT_EQ(h.http2.max_outbound_control_frames, 11u);
+  EXPECT_EQ(h.http2.max_consecutive_empty_frames, 0u);
+  EXPECT_EQ(h.http2.max_priority_frames_per_stream, 13u);
+  EXPECT_EQ(h.http2.max_window_updates_per_data_frame_sent, 14u);
+  EXPECT_TRUE(h.http2.stream_error_on_invalid_message);
+  EXPECT_EQ(h.http2.keepalive_interval, kSecond);
+  EXPECT_EQ(h.http2.keepalive_timeout, 2 * kSecond);
+  EXPECT_EQ(h.http2.keepalive_jitter, 3u);
   EXPECT_TRUE(h.suppress_envoy_headers);
   ASSERT_EQ(h.filters.size(), 1u);
   EXPECT_EQ(h.filters[0]->name(), "mutate");
@@ -411,14 +430,18 @@ TEST(CompileListenerTest, EverythingThatIsSupported) {
 }
 
 const Case kManagerCases[] = {
-    {"codec_type: HTTP3", "filter_chains[0].filters[0].typed_config.codec_type: HTTP3 is not supported: expected AUTO or HTTP1"},
+    {"codec_type: HTTP3", "filter_chains[0].filters[0].typed_config.codec_type: HTTP3 is not supported: expected AUTO, HTTP1 or HTTP2"},
     {"max_request_headers_kb: 0", "filter_chains[0].filters[0].typed_config.max_request_headers_kb: 0: expected 1 to 8192"},
     {"max_request_headers_kb: 8193", "filter_chains[0].filters[0].typed_config.max_request_headers_kb: 8193: expected 1 to 8192"},
     {"stream_idle_timeout: -1s", "filter_chains[0].filters[0].typed_config.stream_idle_timeout: -1 s: expected 0 s or more, at most 100 years"},
     {"drain_timeout: -1s", "filter_chains[0].filters[0].typed_config.drain_timeout: -1 s: expected 0 s or more, at most 100 years"},
     {"xff_num_trusted_hops: 2", "filter_chains[0].filters[0].typed_config.xff_num_trusted_hops: not supported: expected 0"},
     {"upgrade_configs: [{upgrade_type: websocket}]", "filter_chains[0].filters[0].typed_config.upgrade_configs[0]: upgrade to \"websocket\" is not supported"},
-    {"http2_protocol_options: {allow_connect: true}", "filter_chains[0].filters[0].typed_config.http2_protocol_options: HTTP/2 is not served by this listener: leave its options out"},
+    {"http2_protocol_options: {allow_metadata: true}", "filter_chains[0].filters[0].typed_config.http2_protocol_options.allow_metadata: not supported"},
+    {"http2_protocol_options: {max_concurrent_streams: 0}", "filter_chains[0].filters[0].typed_config.http2_protocol_options.max_concurrent_streams: 0: expected 1 to 2147483647"},
+    {"http2_protocol_options: {initial_stream_window_size: 1000}", "filter_chains[0].filters[0].typed_config.http2_protocol_options.initial_stream_window_size: 1000: expected 65535 to 2147483647"},
+    {"http2_protocol_options: {connection_keepalive: {interval: 1s}}", "filter_chains[0].filters[0].typed_config.http2_protocol_options.connection_keepalive.timeout: is missing"},
+    {"http2_protocol_options: {use_oghttp2_codec: true}", "filter_chains[0].filters[0].typed_config.http2_protocol_options.use_oghttp2_codec: not supported"},
     {"http_protocol_options: {allow_absolute_url: false}", "filter_chains[0].filters[0].typed_config.http_protocol_options.allow_absolute_url: false is not supported: absolute targets are always read"},
     {"http_protocol_options: {accept_http_10: true, default_host_for_http_10: x}", "filter_chains[0].filters[0].typed_config.http_protocol_options.accept_http_10: not supported; filter_chains[0].filters[0].typed_config.http_protocol_options.default_host_for_http_10: not supported"},
     {"http_protocol_options: {header_key_format: {proper_case_words: {}}}", "filter_chains[0].filters[0].typed_config.http_protocol_options.header_key_format: not supported"},
