@@ -19,6 +19,10 @@
 #include "envoy/config/core/v3/config_source.pb.h"
 #include "google/protobuf/duration.pb.h"
 
+namespace weft::tls {
+class Context;
+}
+
 namespace weft::config {
 
 // What compilers may ask of the process: nothing is global. All members may be empty.
@@ -27,6 +31,8 @@ struct CompileEnv {
   std::function<absl::StatusOr<std::string>(const std::string& path)> read_file;
   // Opens an access log ahead of its first line; a message when that is impossible.
   std::function<std::string(const std::string& path)> open_log;
+  // Takes a TLS context whose files are to be watched.
+  std::function<void(const std::shared_ptr<tls::Context>&)> watch_tls;
   // For static route configurations that validate their clusters.
   std::function<bool(std::string_view cluster)> cluster_exists;
   // Of clusters that have no upstream_bind_config of their own; may be null.

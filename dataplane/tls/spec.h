@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,10 @@ struct TrustDomainSpec {
 };
 
 using Sha256 = std::array<uint8_t, 32>;
+
+// A SHA-256 as people write it: 64 hexadecimal digits, colons between them or not; or base64.
+std::optional<Sha256> ParseHexSha256(std::string_view text);
+std::optional<Sha256> ParseBase64Sha256(std::string_view text);
 
 // How the peer's certificate is judged.
 struct ValidationSpec {
