@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <fstream>
 
@@ -15,9 +17,10 @@
 namespace weft::app {
 namespace {
 
-config::CompileEnv Environment(observe::AccessLogs& logs) {
+config::CompileEnv Environment(observe::AccessLogs& logs, tls::Reloader& tls_files) {
   config::CompileEnv env;
   env.read_file = [](const std::string& path) { return config::ReadSmallFile(path); };
+  env.watch_tls = [&tls_files](const std::shared_ptr<tls::Context>& c) { tls_files.Watch(c); };
   env.open_log = [&logs](const std::string& path) {
     auto opened = logs.Open(path);
     return opened.ok() ? std::string() : std::string(opened.status().message());
@@ -29,6 +32,10 @@ config::CompileEnv Environment(observe::AccessLogs& logs) {
 
 Server::Server(const Options& options)
     : options_(options),
+      tls_files_(loop_,
+                 [](bool failed, const std::string& message) {
+                   failed ? LogError(message) : LogInfo(message);
+                 }),
       drain_timer_(
           loop_.timers(),
           [](void* self) {
@@ -50,7 +57,7 @@ bool Server::ReadConfiguration() {
   o.service_zone = options_.service_zone;
   o.version = Version().substr(Version().find(' ') + 1);
   o.ignore_unknown_fields = options_.ignore_unsupported;
-  config::CompileEnv env = Environment(access_logs_);
+  config::CompileEnv env = Environment(access_logs_, tls_files_);
   if (options_.validate) env.open_log = nullptr;  // a check changes nothing
   env.refuse_unknown_fields = !options_.ignore_unsupported;
   std::vector<api::SourceError> errors;
@@ -74,7 +81,7 @@ int Server::Run() {
   workers_->Start();
 
   config::ManagerOptions m;
-  m.env = Environment(access_logs_);
+  m.env = Environment(access_logs_, tls_files_);
   m.env.refuse_unknown_fields = false;  // by xDS they are warnings; security messages refuse them by themselves
   m.state_dir = options_.state_dir;
   manager_ = std::make_unique<config::ConfigManager>(
@@ -194,6 +201,12 @@ void Server::RefreshStats() {
   gauge("server", "live", draining_ ? 0 : 1);
   gauge("server", "state", draining_ ? 1 : manager_->ready() ? 0 : 3);
   gauge("server", "version", 1);
+  gauge("server", "tls_files_reloaded", static_cast<int64_t>(tls_files_.reloads()));
+  gauge("server", "tls_files_refused", static_cast<int64_t>(tls_files_.failures()));
+  if (int64_t expiry = tls_files_.first_expiry(); expiry != INT64_MAX) {
+    gauge("server", "days_until_first_cert_expiring",
+          std::max<int64_t>(0, (expiry - WallMicros() / 1'000'000) / 86400));
+  }
   manager_->ForEachCluster([this](const std::shared_ptr<const upstream::ClusterSpec>& spec,
                                   const std::shared_ptr<const upstream::EndpointSet>& endpoints, bool) {
     if (endpoints == nullptr) return;

@@ -11,6 +11,7 @@
 #include "dataplane/observe/access_log.h"
 #include "dataplane/observe/metrics.h"
 #include "dataplane/runtime/worker_pool.h"
+#include "dataplane/tls/reloader.h"
 
 namespace weft::app {
 
@@ -38,6 +39,7 @@ class Server {
   event::Loop loop_;
   buffer::Slab slab_;
   event::Signals signals_{loop_};
+  tls::Reloader tls_files_;
   event::Timer drain_timer_;
   std::unique_ptr<config::Bootstrap> bootstrap_;
   std::unique_ptr<runtime::WorkerPool> workers_;

@@ -5,6 +5,7 @@
 
 #include "dataplane/net/tls_info.h"
 #include "dataplane/runtime/worker.h"
+#include "dataplane/tls/counters.h"
 
 namespace weft::runtime {
 namespace {
@@ -60,6 +61,7 @@ class ActiveChain::Pending final : public ListLink<PendingTag>, private net::Han
       timer_.Arm(chain_.spec_->transport_socket_connect_timeout);
     }
     net::HandshakeOptions options;
+    options.counters = chain_.tls_counters_.get();
     handshake_ = chain_.spec_->security->Begin(chain_.worker_.loop(), chain_.worker_.slab(),
                                                std::move(transport), options, this);
   }
@@ -102,10 +104,11 @@ ActiveChain::ActiveChain(Worker& worker, const config::ListenerSpec& listener,
           worker.loop().timers(), [](void* self) { static_cast<ActiveChain*>(self)->OnDrainTimer(); },
           this) {
   if (spec_->security != nullptr) {
-    handshake_timeouts_ = worker.shard().GetCounter(
-        {observe::ScopeId::Listener(listener.stat_prefix.empty() ? listener.address.ToString()
-                                                                 : listener.stat_prefix),
-         "downstream_cx_transport_socket_connect_timeout"});
+    const observe::ScopeId scope = observe::ScopeId::Listener(
+        listener.stat_prefix.empty() ? listener.address.ToString() : listener.stat_prefix);
+    handshake_timeouts_ =
+        worker.shard().GetCounter({scope, "downstream_cx_transport_socket_connect_timeout"});
+    tls_counters_ = tls::MakeCounters(worker.shard(), scope);
   }
   if (spec_->http != nullptr) {
     const proxy::HttpManagerSpec& http = *spec_->http;

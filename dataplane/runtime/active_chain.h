@@ -92,6 +92,7 @@ class ActiveChain final : private http::ServerConnection::Owner,
   const std::shared_ptr<const config::FilterChainSpec> spec_;
   observe::ListenerCounters* counters_;
   observe::Counter* handshake_timeouts_ = nullptr;  // of a chain with TLS
+  std::unique_ptr<net::SecurityCounters> tls_counters_;
   Owner* owner_;
   Rc<proxy::HttpManager> manager_;  // one of the two
   Rc<proxy::TcpProxy> tcp_;

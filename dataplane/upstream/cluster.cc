@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "dataplane/tls/counters.h"
+
 namespace weft::upstream {
 
 Cluster::Cluster(ClusterContext& context, std::shared_ptr<const ClusterSpec> spec,
@@ -9,6 +11,9 @@ Cluster::Cluster(ClusterContext& context, std::shared_ptr<const ClusterSpec> spe
     : context_(context),
       spec_(std::move(spec)),
       counters_(context.shard.Cluster(spec_->stat_name())) {
+  if (spec_->security != nullptr) {
+    tls_counters_ = tls::MakeCounters(context.shard, observe::ScopeId::Cluster(spec_->stat_name()));
+  }
   SetEndpoints(std::move(endpoints));
 }
 
@@ -40,6 +45,7 @@ void Cluster::SetEndpoints(std::shared_ptr<const EndpointSet> endpoints) {
         hosts_.push_back(std::move(old[it->second]));
       } else {
         hosts_.push_back(MakeRc<Host>(context_.http1, e, spec_, counters_));
+        hosts_.back()->context().tls_counters = tls_counters_;
       }
     }
   }

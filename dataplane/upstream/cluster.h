@@ -45,6 +45,7 @@ class Cluster final : public RefCounted {
   ClusterContext& context_;
   const std::shared_ptr<const ClusterSpec> spec_;
   observe::ClusterCounters* counters_;
+  std::shared_ptr<net::SecurityCounters> tls_counters_;  // null without TLS
   std::shared_ptr<const EndpointSet> endpoints_;
   std::vector<Rc<Host>> hosts_;  // in the order of endpoints_
   decide::PickTable::Cursor cursor_;

@@ -105,6 +105,8 @@ void Dial::OnConnected(std::unique_ptr<net::Transport> transport) {
   ArmTimer();
   net::HandshakeOptions options;
   options.alpn = alpn_;
+  options.hostname = host_.endpoint.hostname;
+  options.counters = host_.tls_counters.get();
   options.sni = sni_;
   if (options.sni.empty() && spec.auto_host_sni) options.sni = host_.endpoint.hostname;
   handshake_ =

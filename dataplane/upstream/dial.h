@@ -23,6 +23,8 @@ struct HostContext {
   EndpointSpec endpoint;
   IdleLimit idle_limit;
   std::string last_failure;  // of a handshake; errors refer to it while they are told
+  // The cluster's, when it has TLS; handshakes may outlive the cluster.
+  std::shared_ptr<net::SecurityCounters> tls_counters = nullptr;
 
   event::Loop& loop() { return http1.loop; }
 };
