@@ -51,6 +51,37 @@ void CompileCommonHttp(const core::HttpProtocolOptions& o, const std::string& pa
   }
 }
 
+void CompileClientCert(const HttpConnectionManager& m, const std::string& path,
+                       proxy::ClientCertForwarding* out, decide::Errors* errors) {
+  using Mode = proxy::ClientCertForwarding::Mode;
+  switch (m.forward_client_cert_details()) {
+    case HttpConnectionManager::SANITIZE:
+      out->mode = Mode::kSanitize;
+      break;
+    case HttpConnectionManager::FORWARD_ONLY:
+      out->mode = Mode::kForwardOnly;
+      break;
+    case HttpConnectionManager::APPEND_FORWARD:
+      out->mode = Mode::kAppendForward;
+      break;
+    case HttpConnectionManager::SANITIZE_SET:
+      out->mode = Mode::kSanitizeSet;
+      break;
+    case HttpConnectionManager::ALWAYS_FORWARD_ONLY:
+      out->mode = Mode::kAlwaysForwardOnly;
+      break;
+    default:
+      errors->Add(path + ".forward_client_cert_details",
+                  StrCat(static_cast<int>(m.forward_client_cert_details()), " is no way to forward"));
+  }
+  const auto& details = m.set_current_client_cert_details();
+  out->subject = details.subject().value();
+  out->cert = details.cert();
+  out->chain = details.chain();
+  out->uri = details.uri();
+  out->dns = details.dns();
+}
+
 // False when there was an error.
 void CompileFilters(const HttpConnectionManager& m, const std::string& path, const CompileEnv& env,
                     proxy::HttpManagerSpec* spec, decide::Errors* errors) {
@@ -215,6 +246,7 @@ std::optional<CompiledHttpManager> CompileHttpManager(const HttpConnectionManage
   spec->use_remote_address = m.use_remote_address().value();
   RefuseIf(m.xff_num_trusted_hops() != 0, at("xff_num_trusted_hops"), "not supported: expected 0", &own);
   spec->skip_xff_append = m.skip_xff_append();
+  CompileClientCert(m, path, &spec->client_cert, &own);
   spec->via = m.via();
   if (m.has_generate_request_id()) spec->generate_request_id = m.generate_request_id().value();
   spec->preserve_external_request_id = m.preserve_external_request_id();

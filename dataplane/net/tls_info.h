@@ -4,15 +4,15 @@
 #include <string_view>
 #include <vector>
 
+#include "dataplane/base/substitution/stream_fields.h"
+
 namespace weft::net {
 
 // What a handshake settled about one connection, for routing, authorization, forwarded headers and
 // logs. Values that need work are made at the first call and kept. Owner: the transport. Thread: its
 // own.
-class TlsInfo {
+class TlsInfo : public TlsSource {
  public:
-  virtual ~TlsInfo() = default;
-
   virtual std::string_view version() const = 0;  // "TLSv1.3"
   virtual std::string_view cipher() const = 0;   // "TLS_AES_128_GCM_SHA256"
   virtual std::string_view alpn() const = 0;     // "h2"; empty: none agreed

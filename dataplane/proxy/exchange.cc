@@ -8,6 +8,7 @@
 
 #include "dataplane/decide/rewrite.h"
 #include "dataplane/http/path.h"
+#include "dataplane/net/tls_info.h"
 
 namespace weft::proxy {
 
@@ -141,6 +142,7 @@ size_t Exchange::BufferedBytes() const {
 
 void Exchange::PrepareRequest() {
   http::RequestHead& r = request();
+  if (stream_->transport().tls() != nullptr) r.scheme = "https";
   http::RemoveHopByHop(r.headers);
   ForwardedFor();
   const HttpManagerSpec& spec = manager_->spec();
@@ -159,6 +161,7 @@ void Exchange::PrepareRequest() {
   } else if (!r.headers.Has(HeaderId::kXForwardedProto)) {
     r.headers.Add(HeaderId::kXForwardedProto, r.scheme);
   }
+  ForwardClientCert(spec.client_cert, stream_->transport(), r.headers, arena(), scratch_);
   RequestId();
   if (!spec.via.empty()) r.headers.Add(HeaderId::kVia, spec.via);
   Route();
@@ -553,6 +556,11 @@ void Exchange::FillFields(StreamFields* f) {
     f->upstream_local_address = FormatAddress(client_->transport().local_address(), arena());
   if (match_.route != nullptr) f->route_name = match_.route->name;
   if (match_.vhost != nullptr) f->virtual_host_name = match_.vhost->name;
+  if (const net::TlsInfo* tls = stream_->transport().tls()) {
+    f->downstream_tls = tls;
+    f->requested_server_name = tls->sni();
+  }
+  if (client_ != nullptr) f->upstream_tls = client_->transport().tls();
   f->stream_id = stream_id_;
   f->connection_id = stream_->connection_id();
 }

@@ -9,6 +9,7 @@
 #include "dataplane/decide/upgrade.h"
 #include "dataplane/http/h2/options.h"
 #include "dataplane/http/message.h"
+#include "dataplane/proxy/forwarded_client_cert.h"
 
 namespace weft::decide {
 class RouteTable;
@@ -56,6 +57,7 @@ struct HttpManagerSpec {
   uint32_t max_requests_per_connection = 0;
   bool use_remote_address = false;
   bool skip_xff_append = false;
+  ClientCertForwarding client_cert;
   bool generate_request_id = true;
   bool preserve_external_request_id = false;
   bool normalize_path = false;

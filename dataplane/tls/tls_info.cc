@@ -3,6 +3,7 @@
 #include <openssl/pool.h>
 #include <openssl/stack.h>
 
+#include "dataplane/base/strings.h"
 #include "dataplane/tls/library.h"
 #include "dataplane/tls/state.h"
 #include "dataplane/tls/tls_transport.h"
@@ -41,6 +42,45 @@ std::string ToPem(std::string_view der) {
 }
 
 }  // namespace
+
+// For logs and header values: several names of a certificate become one text.
+std::string_view TlsTransport::Get(Value value) const {
+  auto joined = [this](const std::vector<std::string>& names, std::string Text::*member) -> std::string_view {
+    if (names.empty()) return {};
+    if (names.size() == 1) return names[0];
+    if (text_ == nullptr) text_ = std::make_unique<Text>();
+    std::string& out = *text_.*member;
+    if (out.empty()) {
+      for (const std::string& n : names) StrAppend(&out, out.empty() ? "" : ",", n);
+    }
+    return out;
+  };
+  switch (value) {
+    case Value::kVersion:
+      return version();
+    case Value::kCipher:
+      return cipher();
+    case Value::kPeerUriSan:
+      return joined(peer_uri_sans(), &Text::peer_uris);
+    case Value::kPeerDnsSan:
+      return joined(peer_dns_sans(), &Text::peer_names);
+    case Value::kPeerSubject:
+      return peer_subject();
+    case Value::kPeerIssuer:
+      return peer_issuer();
+    case Value::kPeerSerial:
+      return peer_serial();
+    case Value::kPeerFingerprint256:
+      return peer_sha256();
+    case Value::kPeerCert:
+      return peer_pem_url_encoded();
+    case Value::kLocalUriSan:
+      return joined(local_uri_sans(), &Text::local_uris);
+    case Value::kLocalSubject:
+      return local_subject();
+  }
+  return {};
+}
 
 std::string_view TlsTransport::version() const { return SSL_get_version(ssl_.get()); }
 

@@ -50,6 +50,7 @@ class TlsTransport final : public net::Transport,
   const net::TlsInfo* tls() const override { return this; }
 
   // net::TlsInfo
+  std::string_view Get(Value value) const override;
   std::string_view version() const override;
   std::string_view cipher() const override;
   std::string_view alpn() const override;
@@ -76,7 +77,7 @@ class TlsTransport final : public net::Transport,
   friend class State;
   friend class TlsHandshake;
   struct Text {  // made when it is asked for
-    std::string pem, chain_pem;
+    std::string pem, chain_pem, peer_uris, peer_names, local_uris;
   };
 
   // For the handshake: as SSL_do_handshake, with all that it wrote sent at once. `why` when it failed.

@@ -188,9 +188,20 @@ const Format::Definition* Format::Find(std::string_view name) {
       {"DOWNSTREAM_LOCAL_ADDRESS", Command::kDownstreamLocalAddress, Argument::kNone},
       {"DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", Command::kDownstreamLocalAddressWithoutPort, Argument::kNone},
       {"DOWNSTREAM_LOCAL_PORT", Command::kDownstreamLocalPort, Argument::kNone},
+      {"DOWNSTREAM_LOCAL_SUBJECT", Command::kDownstreamTls, Argument::kNone, TlsSource::Value::kLocalSubject},
+      {"DOWNSTREAM_LOCAL_URI_SAN", Command::kDownstreamTls, Argument::kNone, TlsSource::Value::kLocalUriSan},
+      {"DOWNSTREAM_PEER_CERT", Command::kDownstreamTls, Argument::kNone, TlsSource::Value::kPeerCert},
+      {"DOWNSTREAM_PEER_DNS_SAN", Command::kDownstreamTls, Argument::kNone, TlsSource::Value::kPeerDnsSan},
+      {"DOWNSTREAM_PEER_FINGERPRINT_256", Command::kDownstreamTls, Argument::kNone, TlsSource::Value::kPeerFingerprint256},
+      {"DOWNSTREAM_PEER_ISSUER", Command::kDownstreamTls, Argument::kNone, TlsSource::Value::kPeerIssuer},
+      {"DOWNSTREAM_PEER_SERIAL", Command::kDownstreamTls, Argument::kNone, TlsSource::Value::kPeerSerial},
+      {"DOWNSTREAM_PEER_SUBJECT", Command::kDownstreamTls, Argument::kNone, TlsSource::Value::kPeerSubject},
+      {"DOWNSTREAM_PEER_URI_SAN", Command::kDownstreamTls, Argument::kNone, TlsSource::Value::kPeerUriSan},
       {"DOWNSTREAM_REMOTE_ADDRESS", Command::kDownstreamRemoteAddress, Argument::kNone},
       {"DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", Command::kDownstreamRemoteAddressWithoutPort, Argument::kNone},
       {"DOWNSTREAM_REMOTE_PORT", Command::kDownstreamRemotePort, Argument::kNone},
+      {"DOWNSTREAM_TLS_CIPHER", Command::kDownstreamTls, Argument::kNone, TlsSource::Value::kCipher},
+      {"DOWNSTREAM_TLS_VERSION", Command::kDownstreamTls, Argument::kNone, TlsSource::Value::kVersion},
       {"DURATION", Command::kDuration, Argument::kNone},
       {"ENVIRONMENT", Command::kEnvironment, Argument::kRequired},
       {"HOSTNAME", Command::kHostname, Argument::kNone},
@@ -213,8 +224,19 @@ const Format::Definition* Format::Find(std::string_view name) {
       {"UPSTREAM_CLUSTER_RAW", Command::kUpstreamCluster, Argument::kNone},
       {"UPSTREAM_HOST", Command::kUpstreamHost, Argument::kNone},
       {"UPSTREAM_LOCAL_ADDRESS", Command::kUpstreamLocalAddress, Argument::kNone},
+      {"UPSTREAM_LOCAL_SUBJECT", Command::kUpstreamTls, Argument::kNone, TlsSource::Value::kLocalSubject},
+      {"UPSTREAM_LOCAL_URI_SAN", Command::kUpstreamTls, Argument::kNone, TlsSource::Value::kLocalUriSan},
+      {"UPSTREAM_PEER_CERT", Command::kUpstreamTls, Argument::kNone, TlsSource::Value::kPeerCert},
+      {"UPSTREAM_PEER_DNS_SAN", Command::kUpstreamTls, Argument::kNone, TlsSource::Value::kPeerDnsSan},
+      {"UPSTREAM_PEER_FINGERPRINT_256", Command::kUpstreamTls, Argument::kNone, TlsSource::Value::kPeerFingerprint256},
+      {"UPSTREAM_PEER_ISSUER", Command::kUpstreamTls, Argument::kNone, TlsSource::Value::kPeerIssuer},
+      {"UPSTREAM_PEER_SERIAL", Command::kUpstreamTls, Argument::kNone, TlsSource::Value::kPeerSerial},
+      {"UPSTREAM_PEER_SUBJECT", Command::kUpstreamTls, Argument::kNone, TlsSource::Value::kPeerSubject},
+      {"UPSTREAM_PEER_URI_SAN", Command::kUpstreamTls, Argument::kNone, TlsSource::Value::kPeerUriSan},
       {"UPSTREAM_REMOTE_ADDRESS", Command::kUpstreamHost, Argument::kNone},
       {"UPSTREAM_REQUEST_ATTEMPT_COUNT", Command::kUpstreamRequestAttemptCount, Argument::kNone},
+      {"UPSTREAM_TLS_CIPHER", Command::kUpstreamTls, Argument::kNone, TlsSource::Value::kCipher},
+      {"UPSTREAM_TLS_VERSION", Command::kUpstreamTls, Argument::kNone, TlsSource::Value::kVersion},
       {"UPSTREAM_TRANSPORT_FAILURE_REASON", Command::kUpstreamTransportFailureReason, Argument::kNone},
       {"VIRTUAL_HOST_NAME", Command::kVirtualHostName, Argument::kNone},
   };
@@ -320,6 +342,7 @@ absl::StatusOr<Format::Step> Format::ParseCommand(std::string_view text, size_t*
   }
   Step step;
   step.command = def->command;
+  step.tls = def->tls;
   if (i < text.size() && text[i] == ':') {
     const char* digits = text.data() + i + 1;
     auto [end, ec] = std::from_chars(digits, text.data() + text.size(), step.max_length);
@@ -530,6 +553,10 @@ void Format::AppendStep(const Step& step, const StreamFields& f, FormatStyle sty
       return AppendNumber(f.connection_id, out);
     case Command::kStreamId:
       return AppendNumber(f.stream_id, out);
+    case Command::kDownstreamTls:
+      return AppendText(f.downstream_tls != nullptr ? f.downstream_tls->Get(step.tls) : std::string_view(), max, style, out);
+    case Command::kUpstreamTls:
+      return AppendText(f.upstream_tls != nullptr ? f.upstream_tls->Get(step.tls) : std::string_view(), max, style, out);
   }
 }
 

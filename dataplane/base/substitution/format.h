@@ -73,6 +73,8 @@ class Format {
     kRequestedServerName,
     kConnectionId,
     kStreamId,
+    kDownstreamTls,  // Step::tls says what
+    kUpstreamTls,
     kHostname,     // becomes kLiteral while compiling
     kEnvironment,  // the same
   };
@@ -81,6 +83,7 @@ class Format {
     std::string_view name;
     Command command;
     Argument argument;
+    TlsSource::Value tls = TlsSource::Value::kVersion;
   };
   // A piece of a START_TIME argument: strftime text, or `digits` of the second's fraction, or seconds since the epoch.
   struct TimePiece {
@@ -90,6 +93,7 @@ class Format {
   };
   struct Step {
     Command command = Command::kLiteral;
+    TlsSource::Value tls = TlsSource::Value::kVersion;
     uint32_t max_length = 0;  // 0: no limit
     std::string text;         // literal, or lower-case header name
     std::string alternative;  // header to take when the first is absent

@@ -17,6 +17,28 @@ class HeaderSource {
   virtual std::optional<std::string_view> Get(std::string_view lower_case_name) const = 0;
 };
 
+// What a TLS connection tells of itself, by the second half of an operator's name. Implemented over net::TlsInfo by the
+// data plane. Owner: the caller, on its stack. Thread: the caller's.
+class TlsSource {
+ public:
+  enum class Value : uint8_t {
+    kVersion,
+    kCipher,
+    kPeerUriSan,
+    kPeerDnsSan,
+    kPeerSubject,
+    kPeerIssuer,
+    kPeerSerial,
+    kPeerFingerprint256,
+    kPeerCert,
+    kLocalUriSan,
+    kLocalSubject,
+  };
+  virtual ~TlsSource() = default;
+  // Several names: joined with ",". The answer has to stay alive as long as the fields do.
+  virtual std::string_view Get(Value value) const = 0;
+};
+
 // What is known about one request and its response: the input of access-log formats and of %COMMAND%s in header values.
 // All views are borrowed for the time of one call. An empty view or a negative number is "unknown" ("-" in a log).
 // Owner: the caller, on its stack. Thread: the caller's.
@@ -49,6 +71,10 @@ struct StreamFields {
 
   std::string_view route_name, virtual_host_name, requested_server_name;
   uint64_t connection_id = 0, stream_id = 0;
+
+  // Null: a plain connection, or none.
+  const TlsSource* downstream_tls = nullptr;
+  const TlsSource* upstream_tls = nullptr;
 };
 
 }  // namespace weft
