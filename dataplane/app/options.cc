@@ -36,6 +36,9 @@ int ParseOptions(int argc, char** argv, Options* o) {
       ->type_name("DIR");
   app.add_option("--drain-time-s", o->drain_time_s, "seconds that SIGTERM leaves to requests under way")
       ->check(CLI::Range(0, 86400));
+  app.add_option("--drain-accept-ms", o->drain_accept_ms,
+                 "milliseconds that a draining proxy goes on accepting, so that whoever sends it connections notices")
+      ->check(CLI::Range(0, 3600000));
   app.add_flag("--disable-hot-restart", unused_flag, "accepted for Envoy's sake: there is no hot restart yet");
   app.add_option("--base-id", unused_id, "accepted for Envoy's sake: there is no hot restart yet");
   app.add_flag("--version", version, "print the version and exit");

@@ -20,6 +20,7 @@ struct Options {
   std::string admin_address_path;
   std::string state_dir;
   int drain_time_s = 5;
+  int drain_accept_ms = 500;
   // As given, for /server_info.
   std::vector<std::pair<std::string, std::string>> given;
 };

@@ -42,7 +42,9 @@ Server::Server(const Options& options)
             LogWarning("drain time is over: open connections are cut");
             static_cast<Server*>(self)->loop_.Stop();
           },
-          this) {}
+          this),
+      accept_timer_(
+          loop_.timers(), [](void* self) { static_cast<Server*>(self)->StopAccepting(); }, this) {}
 
 Server::~Server() {
   admin_server_.reset();
@@ -78,6 +80,7 @@ int Server::Run() {
     return 1;
   }
   workers_ = std::make_unique<runtime::WorkerPool>(loop_, registry_, access_logs_, options_.concurrency);
+  StartOverloadManager();
   workers_->Start();
 
   config::ManagerOptions m;
@@ -182,12 +185,54 @@ admin::Hooks Server::AdminHooks() {
   return h;
 }
 
-// Finishes requests under way, then ends; at most the drain time.
+void Server::StartOverloadManager() {
+  const std::shared_ptr<const config::OverloadSpec> spec = bootstrap_->overload;
+  if (spec == nullptr) return;
+  workers_->overload().set_max_connections(spec->max_downstream_connections);
+  overload_ = std::make_unique<runtime::OverloadManager>(
+      loop_, spec, workers_->overload(), *shard_, runtime::NewResourceReader(),
+      [this](OverloadAction action, uint16_t level) { OnOverload(action, level); });
+  overload_->Refresh();
+}
+
+// What workers can't see by themselves.
+void Server::OnOverload(OverloadAction action, uint16_t level) {
+  switch (action) {
+    case OverloadAction::kStopAcceptingConnections:
+      workers_->SetAccepting(level != OverloadState::kSaturated);
+      break;
+    case OverloadAction::kResetHighMemoryStream:
+      if (level != 0) workers_->ResetLargestStreams(level);
+      break;
+    case OverloadAction::kShrinkHeap:
+      if (level == OverloadState::kSaturated) runtime::ReturnFreeMemory();
+      break;
+    case OverloadAction::kStopAcceptingRequests:
+    case OverloadAction::kDisableHttpKeepalive:
+    case OverloadAction::kRejectIncomingConnections:
+    case OverloadAction::kCount:
+      break;
+  }
+}
+
+// Clients are told at once, while new connections are still served for a moment: who sends them
+// learns of the drain (GOAWAY, connection: close, /ready) only now. Then requests under way finish.
+// All of it takes at most the drain time.
 void Server::BeginDrain() {
   if (draining_) return;
   draining_ = true;
-  LogInfo("draining: no new connections; requests under way finish");
+  LogInfo(StrCat("draining: accepting ends in ", options_.drain_accept_ms,
+                 " ms; requests under way may take up to ", options_.drain_time_s, " s"));
   drain_timer_.Arm(options_.drain_time_s * kSecond);
+  workers_->AnnounceDrain();
+  if (options_.drain_accept_ms == 0) {
+    StopAccepting();
+  } else {
+    accept_timer_.Arm(options_.drain_accept_ms * kMillisecond);
+  }
+}
+
+void Server::StopAccepting() {
   workers_->Drain([this] { loop_.Stop(); });
 }
 

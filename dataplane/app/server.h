@@ -10,6 +10,7 @@
 #include "dataplane/event/signals.h"
 #include "dataplane/observe/access_log.h"
 #include "dataplane/observe/metrics.h"
+#include "dataplane/runtime/overload_manager.h"
 #include "dataplane/runtime/worker_pool.h"
 #include "dataplane/tls/reloader.h"
 
@@ -29,7 +30,10 @@ class Server {
  private:
   bool StartAdmin(std::string* error);
   admin::Hooks AdminHooks();
+  void StartOverloadManager();
+  void OnOverload(OverloadAction action, uint16_t level);
   void BeginDrain();
+  void StopAccepting();
   void RefreshStats();
 
   const Options& options_;
@@ -40,9 +44,11 @@ class Server {
   buffer::Slab slab_;
   event::Signals signals_{loop_};
   tls::Reloader tls_files_;
-  event::Timer drain_timer_;
+  event::Timer drain_timer_;  // cuts off
+  event::Timer accept_timer_;  // ends accepting
   std::unique_ptr<config::Bootstrap> bootstrap_;
   std::unique_ptr<runtime::WorkerPool> workers_;
+  std::unique_ptr<runtime::OverloadManager> overload_;
   std::unique_ptr<config::ConfigManager> manager_;
   std::unique_ptr<admin::Admin> admin_;
   std::unique_ptr<http::SimpleServer> admin_server_;

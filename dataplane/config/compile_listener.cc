@@ -149,6 +149,10 @@ std::optional<CompiledListener> CompileListener(const Listener& l, const std::st
     RefuseIf(spec->backlog == 0 || spec->backlog > 0x7fffffff, at("tcp_backlog_size"),
              StrCat(spec->backlog, ": expected 1 to 2147483647"), &own);
   }
+  if (l.has_connection_balance_config()) {
+    spec->exact_balance = l.connection_balance_config().has_exact_balance();
+    RefuseIf(!spec->exact_balance, at("connection_balance_config"), "expected exact_balance: {}", &own);
+  }
   if (l.has_enable_reuse_port()) spec->reuse_port = l.enable_reuse_port().value();
   if (l.has_bind_to_port()) spec->bind_to_port = l.bind_to_port().value();
   spec->freebind = l.freebind().value();

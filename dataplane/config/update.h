@@ -55,6 +55,7 @@ struct ListenerSpec {
   uint32_t buffer_limit = 1024 * 1024;
   uint32_t backlog = 4096;
   bool reuse_port = true;
+  bool exact_balance = false;  // workers are never more than one connection apart
   bool freebind = false;
   bool bind_to_port = true;
   // Connections go on to the listener that has the address that they were redirected from.

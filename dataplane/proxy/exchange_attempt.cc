@@ -46,6 +46,13 @@ void Exchange::Pick(upstream::ConnPool::Want want) {
     holds_request_ = true;
   }
   upstream::Host* host = cluster->Pick(services_.random.Next());
+  // A further attempt goes to another host when there is one: what Envoy does when told so by the
+  // predicate previous_hosts.
+  for (size_t i = 0; i < kMaxRepicks && attempts_ > 0 && host != nullptr && host == host_.get() &&
+                     cluster->hosts().size() > 1;
+       ++i) {
+    host = cluster->Pick(services_.random.Next());
+  }
   if (host == nullptr) {
     cluster->counters().upstream_cx_none_healthy.Inc();
     ReplyWith({ErrorCode::kNoHealthyUpstream});

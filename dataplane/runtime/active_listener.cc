@@ -1,5 +1,6 @@
 #include "dataplane/runtime/active_listener.h"
 
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -58,6 +59,18 @@ void ActiveListener::TakeChains(ActiveListener& from) {
 }
 
 void ActiveListener::OnAccept(int fd, const net::Address& peer) {
+  if (!worker_.Admit(*counters_)) {
+    close(fd);
+    return;
+  }
+  if (late_ != nullptr) {
+    late_->emplace_back(fd, peer);
+    return;
+  }
+  if (!worker_.HandOver(fd, peer, *spec_)) Adopt(fd, peer);
+}
+
+void ActiveListener::Adopt(int fd, const net::Address& peer) {
   worker_.OnConnectionAccepted();
   // The local address is the listener's, unless that is one of several or a wildcard.
   bool known = !spec_->address.is_wildcard() && spec_->address.port() != 0 &&
@@ -122,7 +135,7 @@ void ActiveListener::Assign(std::unique_ptr<net::TcpTransport> transport,
   if (chain == nullptr) {
     chain = std::make_unique<ActiveChain>(worker_, *spec_, ChainSpec(static_cast<size_t>(index)),
                                           counters_, static_cast<ActiveChain::Owner*>(this));
-    if (retired_) chain->Drain(IdleConnections::kCloseSoon);
+    if (retired_ || announced_) chain->Drain(IdleConnections::kCloseSoon);
   }
   chain->Start(std::move(transport), std::move(inspected));
 }
@@ -135,19 +148,33 @@ bool ActiveListener::empty() {
 
 void ActiveListener::OnChainEmpty(ActiveChain&) { MaybeRetired(); }
 
-void ActiveListener::Retire(IdleConnections idle) {
-  // Who is in the queue has been told that it is connected.
-  if (idle == IdleConnections::kCloseSoon) {
-    for (auto& s : sockets_) s->AcceptPending();
+void ActiveListener::AnnounceDrain() {
+  announced_ = true;
+  for (auto& chain : chains_) {
+    if (chain != nullptr) chain->Drain(IdleConnections::kCloseSoon);
   }
+}
+
+void ActiveListener::SetAccepting(bool on) {
+  for (auto& s : sockets_) s->SetAccepting(on);
+}
+
+void ActiveListener::Retire(IdleConnections idle) {
+  // Who is in the queue has been told that it is connected: it gets its answer, while those that
+  // were idle before are closed.
+  std::vector<std::pair<int, net::Address>> late;
+  late_ = &late;
+  for (auto& s : sockets_) s->AcceptPending();
   sockets_.clear();
-  retired_ = true;
+  late_ = nullptr;
   if (idle == IdleConnections::kCloseNow) {
     while (Intake* i = intakes_.front()) i->Close();
   }
   for (auto& chain : chains_) {
     if (chain != nullptr) chain->Drain(idle);
   }
+  retired_ = true;
+  for (auto& [fd, peer] : late) Adopt(fd, peer);
 }
 
 void ActiveListener::CutOff() {

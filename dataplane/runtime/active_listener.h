@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "dataplane/config/update.h"
@@ -31,6 +32,11 @@ class ActiveListener final : private net::Listener::Handler,
   // Takes the chains that this version has unchanged, with their connections, and the connections that
   // have no chain yet.
   void TakeChains(ActiveListener& from);
+  // A connection that another worker accepted for this one, admitted there.
+  void Adopt(int fd, const net::Address& peer);
+  // Tells every client to go, and new ones after their first answer; goes on accepting.
+  void AnnounceDrain();
+  void SetAccepting(bool on);
   // Stops accepting and drains; tells the worker when the last connection is gone.
   void Retire(IdleConnections idle);
   // The drain time is over: what is idle is closed; requests under way still finish.
@@ -64,7 +70,8 @@ class ActiveListener final : private net::Listener::Handler,
   std::vector<std::unique_ptr<net::Listener>> sockets_;
   // As in the specification, the default chain behind the others. Made at the first connection.
   std::vector<std::unique_ptr<ActiveChain>> chains_;
-  bool retired_ = false;
+  bool retired_ = false, announced_ = false;
+  std::vector<std::pair<int, net::Address>>* late_ = nullptr;  // while the queue is emptied at the end
 };
 
 }  // namespace weft::runtime

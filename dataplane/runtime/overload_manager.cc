@@ -41,6 +41,8 @@ class ProcessReader final : public ResourceReader {
 
 std::unique_ptr<ResourceReader> NewResourceReader() { return std::make_unique<ProcessReader>(); }
 
+void ReturnFreeMemory() { malloc_trim(0); }
+
 uint16_t LevelOf(const config::OverloadSpec::Action& action, const std::vector<double>& pressures) {
   double level = 0;
   for (const auto& t : action.triggers) {

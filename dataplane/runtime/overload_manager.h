@@ -51,6 +51,9 @@ class OverloadManager {
   event::Timer timer_;
 };
 
+// Gives memory that the C library holds free back to the system. Takes milliseconds on a large heap.
+void ReturnFreeMemory();
+
 // The level of an action at these pressures, one a monitor.
 uint16_t LevelOf(const config::OverloadSpec::Action& action, const std::vector<double>& pressures);
 

@@ -1,6 +1,7 @@
 #include "dataplane/runtime/worker.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <random>
@@ -10,8 +11,10 @@
 
 namespace weft::runtime {
 
-Worker::Worker(int index, observe::Registry& registry, observe::AccessLogs& logs)
+Worker::Worker(int index, WorkerPeers& peers, observe::Registry& registry,
+               observe::AccessLogs& logs)
     : index_(index),
+      peers_(peers),
       shard_(*registry.NewShard()),
       logs_(&logs),
       server_context_(loop_, slab_),
@@ -19,7 +22,9 @@ Worker::Worker(int index, observe::Registry& registry, observe::AccessLogs& logs
       clusters_(std::make_unique<upstream::ClusterMap>(
           upstream::ClusterContext{client_context_, shard_})),
       services_(loop_, *clusters_, shard_, logs_,
-                (uint64_t{std::random_device()()} << 32) | std::random_device()()) {}
+                (uint64_t{std::random_device()()} << 32) | std::random_device()()) {
+  services_.overload = &peers.overload;
+}
 
 Worker::~Worker() { Stop(); }
 
@@ -106,6 +111,8 @@ void Worker::PutListener(ListenerPut& put) {
   for (auto& l : old) {
     if (l->spec().name == put.spec->name) now->TakeChains(*l);
   }
+  if (announced_) now->AnnounceDrain();
+  if (!accepting_) now->SetAccepting(false);
   for (auto& l : old) Retire(std::move(l), IdleConnections::kCloseSoon);
 }
 
@@ -136,8 +143,61 @@ void Worker::OnListenerRetired(ActiveListener* listener) {
   retired_.erase(it);
 }
 
+bool Worker::Admit(observe::ListenerCounters& counters) {
+  OverloadState& o = peers_.overload;
+  if (o.Applies(OverloadAction::kRejectIncomingConnections, services_.random.Next())) {
+    counters.downstream_cx_overload_reject.Inc();
+    return false;
+  }
+  if (!o.TakeConnection()) {
+    counters.downstream_global_cx_overflow.Inc();
+    return false;
+  }
+  return true;
+}
+
+bool Worker::HandOver(int fd, const net::Address& peer, const config::ListenerSpec& listener) {
+  // While draining, listeners go away on all workers: a connection stays with the one that has it.
+  if (peers_.workers.size() == 1 || announced_) return false;
+  size_t to = peers_.loads.Choose(static_cast<size_t>(index_), listener.exact_balance);
+  if (to == static_cast<size_t>(index_)) return false;
+  peers_.loads.Add(to);  // at once, so that a burst is spread
+  Worker* worker = peers_.workers[to].get();
+  worker->Post([worker, fd, peer, name = listener.name] { worker->Adopt(name, fd, peer); });
+  return true;
+}
+
+void Worker::Adopt(const std::string& listener, int fd, const net::Address& peer) {
+  peers_.loads.Remove(static_cast<size_t>(index_));  // counted again when it begins
+  auto it = listeners_.find(listener);
+  if (stopped_ || it == listeners_.end()) {  // the listener was removed meanwhile
+    close(fd);
+    peers_.overload.GiveConnection();
+    return;
+  }
+  it->second->Adopt(fd, peer);
+}
+
+void Worker::AnnounceDrain() {
+  loop_.Post([this] {
+    announced_ = true;
+    if (stopped_) return;
+    for (auto& [name, l] : listeners_) l->AnnounceDrain();
+  });
+}
+
+void Worker::SetAccepting(bool on) {
+  loop_.Post([this, on] {
+    accepting_ = on;
+    if (stopped_) return;
+    for (auto& [name, l] : listeners_) l->SetAccepting(on);
+  });
+}
+
 void Worker::OnConnectionGone() {
   --connections_;
+  peers_.loads.Remove(static_cast<size_t>(index_));
+  peers_.overload.GiveConnection();
   if (connections_ == 0 && drained_) std::exchange(drained_, nullptr)();
 }
 

@@ -16,10 +16,9 @@ namespace weft::runtime {
 
 WorkerPool::WorkerPool(event::Loop& main, observe::Registry& registry, observe::AccessLogs& logs,
                        int workers)
-    : main_(main) {
+    : main_(main), peers_(static_cast<size_t>(workers)) {
   for (int i = 0; i < workers; ++i) {
-    workers_.push_back(std::make_unique<Worker>(i, registry, logs));
-    workers_.back()->services().overload = &overload_;
+    workers_.push_back(std::make_unique<Worker>(i, peers_, registry, logs));
   }
 }
 
@@ -188,6 +187,20 @@ void WorkerPool::Drain(std::function<void()> done) {
       if (left->fetch_sub(1) == 1) main_.Post(done);
     });
   }
+}
+
+void WorkerPool::AnnounceDrain() {
+  for (auto& w : workers_) w->AnnounceDrain();
+}
+
+void WorkerPool::SetAccepting(bool on) {
+  for (auto& w : workers_) w->SetAccepting(on);
+}
+
+std::vector<uint32_t> WorkerPool::Connections() const {
+  std::vector<uint32_t> out;
+  for (size_t i = 0; i < workers_.size(); ++i) out.push_back(peers_.loads.connections(i));
+  return out;
 }
 
 void WorkerPool::ResetLargestStreams(uint16_t level) {

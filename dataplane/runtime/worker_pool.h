@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "dataplane/base/overload_state.h"
 #include "dataplane/config/update.h"
 #include "dataplane/event/loop.h"
 #include "dataplane/runtime/worker.h"
@@ -37,11 +36,17 @@ class WorkerPool {
   // `done` on main with the sums over workers, for hosts that were used.
   void CollectHosts(std::function<void(std::vector<upstream::HostStatus>)> done);
   // What workers obey when the process is short of something. Its limits are set before Start().
-  OverloadState& overload() { return overload_; }
+  OverloadState& overload() { return peers_.overload; }
+  // Every client is told to go (GOAWAY, connection: close) while accepting goes on.
+  void AnnounceDrain();
+  // Overload: clients wait in the kernel's queue while it is off.
+  void SetAccepting(bool on);
   // Overload: cuts off requests that hold many bytes, the largest first; more of them the higher
   // `level` is.
   void ResetLargestStreams(uint16_t level);
-  int size() const { return static_cast<int>(workers_.size()); }
+  int size() const { return static_cast<int>(peers_.workers.size()); }
+  // Connections that each worker has now.
+  std::vector<uint32_t> Connections() const;
   // Bound addresses (port 0 resolved) by listener name.
   std::vector<std::pair<std::string, net::Address>> ListenAddresses() const;
 
@@ -61,8 +66,8 @@ class WorkerPool {
                    net::Address* address, std::vector<std::vector<int>>* fds, std::string* error);
 
   event::Loop& main_;
-  OverloadState overload_;
-  std::vector<std::unique_ptr<Worker>> workers_;
+  WorkerPeers peers_;
+  std::vector<std::unique_ptr<Worker>>& workers_ = peers_.workers;
   StringMap<Bound> listeners_;
   std::vector<net::Address> closing_;  // of earlier updates: workers may still have them open
   bool drained_ = false;               // no listener comes any more

@@ -28,7 +28,7 @@ from pathlib import Path
 # Tests find everything here.
 from base import (PROGRAMS, Network, Trouble, Waiting, envoy, memory_kb, percentile, program, run, runnable_wait_ns,
                   source_file, split_address, wait_until)
-from mesh import (SERVICE_ENTRY, STATIC, Demo, Mesh, Workload, destination_rule, versions_seen, virtual_service, weights)
+from mesh import (INSTANCE, SERVICE_ENTRY, STATIC, Demo, Mesh, Workload, destination_rule, endpoint, versions_seen, virtual_service, weights)
 from wire import Answer, Client, Closed, Load, Origin, ask, get_json
 
 _libc = ctypes.CDLL(None, use_errno=True)
