@@ -17,6 +17,8 @@ namespace {
 // Chunks up to this size are copied: a slice pins its whole block, and a peer that sends small
 // frames would otherwise make us hold many times what the windows allow.
 constexpr size_t kCopyBelow = 4096;
+constexpr size_t kFrameHeader = 9;
+constexpr size_t kPrefaceBytes = 24;
 constexpr int kMaxReadsPerTurn = 8;
 constexpr int kMaxWritesPerTurn = 16;
 // Frames that ask for an answer or mean nothing (PING, SETTINGS, unknown types): so many at once,
@@ -28,7 +30,6 @@ constexpr uint32_t kControlBurst = 2000, kControlPerSecond = 200;
 constexpr uint32_t kJudgeStreams = 500;
 // Streams that the peer makes us reset (CVE-2025-8671), over the life of a connection.
 constexpr uint32_t kMaxInducedResets = 100;
-constexpr size_t kFrameHeader = 9;
 constexpr uint8_t kPingData[] = {'w', 'e', 'f', 't', 'p', 'i', 'n', 'g'};
 
 std::string_view StaticText(const char* s) {
@@ -48,10 +49,6 @@ struct SessionCore::Callbacks {
   // A session that is being terminated looks at no further byte.
   static int Go(SessionCore& self) {
     return self.terminating_ ? static_cast<int>(NGHTTP2_ERR_CALLBACK_FAILURE) : 0;
-  }
-
-  static int OnBeginFrame(nghttp2_session*, const nghttp2_frame_hd* hd, void* p) {
-    return Self(p).FrameAllowed(hd->type, hd->flags, hd->stream_id, hd->length) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
   }
 
   static int OnBeginHeaders(nghttp2_session* h2, const nghttp2_frame* frame, void* p) {
@@ -263,7 +260,6 @@ struct SessionCore::Callbacks {
     nghttp2_session_callbacks* cb = nullptr;
     [[maybe_unused]] int rv = nghttp2_session_callbacks_new(&cb);
     assert(rv == 0);
-    nghttp2_session_callbacks_set_on_begin_frame_callback(cb, OnBeginFrame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, OnBeginHeaders);
     nghttp2_session_callbacks_set_on_header_callback(cb, OnHeader);
     nghttp2_session_callbacks_set_on_invalid_header_callback(cb, OnInvalidHeader);
@@ -298,6 +294,7 @@ SessionCore::SessionCore(Role role, event::Loop& loop, buffer::Slab& slab,
       counters_(counters),
       keepalive_(
           loop.timers(), [](void* self) { static_cast<SessionCore*>(self)->OnKeepalive(); }, this),
+      frame_left_(role == Role::kServer ? kPrefaceBytes : 0),
       control_left_(kControlBurst) {
   nghttp2_session_callbacks* cb = Callbacks::Make();
   nghttp2_option* option = nullptr;
@@ -517,6 +514,40 @@ bool SessionCore::InducedReset() {
 
 // ---- reading
 
+// Gives nghttp2 one frame at a time, so that each is judged first by what the ones before it left:
+// nghttp2 says nothing of frames that it ignores, and those cost as well.
+ssize_t SessionCore::Receive(const uint8_t* data, size_t size) {
+  while (size > 0) {
+    size_t n = std::min(size, frame_left_);  // of the frame (or the preface) that has begun
+    if (n == 0) {
+      n = std::min(size, kFrameHeader - frame_head_size_);
+      memcpy(frame_head_ + frame_head_size_, data, n);
+      frame_head_size_ += static_cast<uint32_t>(n);
+      if (frame_head_size_ == kFrameHeader) {
+        const uint8_t* h = frame_head_;
+        frame_left_ = static_cast<size_t>(h[0]) << 16 | static_cast<size_t>(h[1]) << 8 | h[2];
+        frame_head_size_ = 0;
+        uint32_t id = static_cast<uint32_t>(h[5] & 0x7f) << 24 | static_cast<uint32_t>(h[6]) << 16 |
+                      static_cast<uint32_t>(h[7]) << 8 | h[8];
+        if (!FrameAllowed(h[3], h[4], static_cast<int32_t>(id), frame_left_)) {
+          return NGHTTP2_ERR_CALLBACK_FAILURE;
+        }
+        // Head and payload in one call where both are here.
+        size_t payload = std::min(size - n, frame_left_);
+        n += payload;
+        frame_left_ -= payload;
+      }
+    } else {
+      frame_left_ -= n;
+    }
+    ssize_t rv = nghttp2_session_mem_recv(h2_, data, n);
+    if (rv < 0) return rv;
+    data += n;
+    size -= n;
+  }
+  return 0;
+}
+
 // Owns the bytes of one DATA chunk: by reference to the block that was read into, or by copy when
 // it is small.
 buffer::Slice SessionCore::KeepChunk(const uint8_t* data, size_t len) {
@@ -575,7 +606,7 @@ bool SessionCore::Input(buffer::BlockRef block, const char* data, size_t size) {
     ArmKeepalive();
   }
   if (terminating_) return true;  // nothing more is looked at
-  ssize_t rv = nghttp2_session_mem_recv(h2_, reinterpret_cast<const uint8_t*>(data), size);
+  ssize_t rv = Receive(reinterpret_cast<const uint8_t*>(data), size);
   if (rv >= 0) {
     if (nghttp2_session_get_outbound_queue_size(h2_) > options_.max_outbound_frames) {
       Terminate(NGHTTP2_ENHANCE_YOUR_CALM, "too many frames wait to be read",

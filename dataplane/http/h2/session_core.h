@@ -116,6 +116,7 @@ class SessionCore : private net::Transport::Handler, private event::TurnEndTask 
   void RunAtTurnEnd() override;
 
   bool ReadOnce(bool* more);
+  ssize_t Receive(const uint8_t* data, size_t size);
   void ReleaseReadBuffers();
   void WakeStreams();
   void Send();
@@ -148,6 +149,9 @@ class SessionCore : private net::Transport::Handler, private event::TurnEndTask 
   event::Timer keepalive_;
   MonoNanos last_read_ = 0;
   // For the bounds.
+  size_t frame_left_;  // bytes of the incoming frame that are not here yet
+  uint32_t frame_head_size_ = 0;
+  uint8_t frame_head_[9];
   std::vector<int32_t> reset_ids_;  // a ring; empty until the first
   uint32_t reset_next_ = 0;
   int32_t forgotten_reset_ = 0;  // the highest id that the ring has lost
