@@ -244,13 +244,17 @@ class Origin:
                 at = buffer.index(b"\r\n")
                 size = int(bytes(buffer[:at]).split(b";")[0], 16)
                 del buffer[:at + 2]
+                if size == 0:  # trailers, and an empty line
+                    while not (buffer.startswith(b"\r\n") or b"\r\n\r\n" in buffer):
+                        if not more():
+                            return False
+                    del buffer[:2 if buffer.startswith(b"\r\n") else buffer.index(b"\r\n\r\n") + 4]
+                    break
                 while len(buffer) < size + 2:
                     if not more():
                         return False
                 body += buffer[:size]
                 del buffer[:size + 2]
-                if size == 0:
-                    break
         else:
             size = int(fields.get("content-length", "0"))
             while len(buffer) < size:

@@ -48,17 +48,17 @@ bool ServerStream::TooLarge(std::string_view detail) {
   const SessionOptions& limits = c.options_;
   if (block_bytes_ > 4 * limits.max_head_bytes + 64 * 1024 ||
       block_count_ > 4 * limits.max_headers + 1000) {
-    c.Terminate(NGHTTP2_ENHANCE_YOUR_CALM, "a header block without end",
-                &observe::Http2Counters::header_overflow);
+    c.Terminate(NGHTTP2_ENHANCE_YOUR_CALM, "a header block without end", nullptr);
     return false;
   }
-  if (receiving_ == Receiving::kTrailers) {
-    bad_trailers_ = true;
-    return true;
-  }
-  if (problem_) return true;
-  problem_ = {431, detail};
+  const bool trailers = receiving_ == Receiving::kTrailers;
+  if (trailers ? bad_trailers_ : static_cast<bool>(problem_)) return true;  // counted
   c.Count(&observe::Http2Counters::header_overflow);
+  if (trailers) {
+    bad_trailers_ = true;
+  } else {
+    problem_ = {431, detail};
+  }
   return true;
 }
 
