@@ -52,6 +52,17 @@ struct DirectResponse {
   std::string body;
 };
 
+// Limits of a route that only some have (envoy docs: RouteAction.max_stream_duration and
+// max_grpc_timeout). Durations of 0 mean: no limit.
+struct DurationLimits {
+  bool has_max_stream_duration = false;  // the message is there; then RouteAction.timeout does not count
+  std::optional<MonoNanos> max_stream_duration;
+  std::optional<MonoNanos> grpc_timeout_header_max;
+  MonoNanos grpc_timeout_header_offset = 0;
+  std::optional<MonoNanos> max_grpc_timeout;
+  MonoNanos grpc_timeout_offset = 0;
+};
+
 // What is done with a request that matches: exactly one kind.
 struct RouteAction {
   enum class Kind : uint8_t { kCluster, kClusterHeader, kWeightedClusters, kRedirect, kDirectResponse };
@@ -69,6 +80,7 @@ struct RouteAction {
   std::string prefix_rewrite;
   std::string host_rewrite_literal;
   std::shared_ptr<const RetryPolicy> retry;  // may be null
+  std::unique_ptr<const DurationLimits> duration;  // null: there are none
   UpgradeRules upgrades;
   bool connect_to_tcp = false;  // what a CONNECT tunnel carries goes to the cluster as plain TCP
 };

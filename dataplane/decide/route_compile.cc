@@ -235,6 +235,30 @@ void RouteCompiler::CompileAction(const pb::RouteAction& proto, const std::strin
   if (proto.has_idle_timeout()) {
     out->idle_timeout = CompileDuration(proto.idle_timeout(), path + ".idle_timeout", &errors_);
   }
+  if (proto.has_max_stream_duration() || proto.has_max_grpc_timeout()) {
+    auto limits = std::make_unique<DurationLimits>();
+    auto duration = [&](const google::protobuf::Duration& d, std::string_view field) {
+      return CompileDuration(d, StrCat(path, ".", field), &errors_);
+    };
+    if (proto.has_max_grpc_timeout()) limits->max_grpc_timeout = duration(proto.max_grpc_timeout(), "max_grpc_timeout");
+    limits->grpc_timeout_offset = duration(proto.grpc_timeout_offset(), "grpc_timeout_offset");
+    if (proto.has_max_stream_duration()) {
+      const auto& m = proto.max_stream_duration();
+      limits->has_max_stream_duration = true;
+      if (m.has_max_stream_duration()) {
+        limits->max_stream_duration = duration(m.max_stream_duration(), "max_stream_duration.max_stream_duration");
+      }
+      if (m.has_grpc_timeout_header_max()) {
+        limits->grpc_timeout_header_max =
+            duration(m.grpc_timeout_header_max(), "max_stream_duration.grpc_timeout_header_max");
+      }
+      limits->grpc_timeout_header_offset =
+          duration(m.grpc_timeout_header_offset(), "max_stream_duration.grpc_timeout_header_offset");
+    }
+    out->duration = std::move(limits);
+  } else if (proto.has_grpc_timeout_offset()) {
+    errors_.Add(path + ".grpc_timeout_offset", "has a meaning together with max_grpc_timeout only");
+  }
   if (proto.has_retry_policy()) {
     out->retry = CompileRetryPolicy(proto.retry_policy(), path + ".retry_policy", &errors_);
   }

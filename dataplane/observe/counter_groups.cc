@@ -45,6 +45,12 @@ void ClusterCounters::CountResponse(int code) {
   codes.Inc(code);
 }
 
+void ClusterCounters::CountGrpc(int status) {
+  grpc_total.Inc();
+  (status == 0 ? grpc_success : grpc_failure).Inc();
+  if (status >= 0 && status < 400) grpc_codes.Inc(kGrpcBase + status);
+}
+
 void HttpCounters::CountResponse(int code) {
   downstream_rq_completed.Inc();
   IncClass(&downstream_rq_1xx, code);

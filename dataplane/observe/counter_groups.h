@@ -22,7 +22,7 @@ namespace weft::observe {
   C(upstream_cx_destroy_with_active_rq) C(upstream_cx_destroy_local_with_active_rq)                               \
   C(upstream_cx_destroy_remote_with_active_rq) C(upstream_cx_none_healthy) C(upstream_cx_protocol_error)          \
   C(upstream_cx_max_requests) C(upstream_cx_max_duration_reached) C(upstream_cx_near_idle_limit)                  \
-  C(upstream_rq_replayed) C(upstream_cx_rx_bytes_total) C(upstream_cx_tx_bytes_total)                         \
+  C(upstream_rq_replayed) C(grpc_total) C(grpc_success) C(grpc_failure) C(upstream_cx_rx_bytes_total) C(upstream_cx_tx_bytes_total)                         \
   H(upstream_cx_connect_ms) H(upstream_cx_length_ms)                                                              \
   C(upstream_rq_total) G(upstream_rq_active) C(upstream_rq_pending_total) G(upstream_rq_pending_active)           \
   C(upstream_rq_pending_overflow) C(upstream_rq_pending_failure_eject) C(upstream_rq_cancelled)                   \
@@ -47,6 +47,7 @@ namespace weft::observe {
   C(downstream_rq_tx_reset) C(downstream_rq_too_large) C(downstream_rq_timeout) C(downstream_rq_header_timeout)   \
   C(downstream_rq_idle_timeout) C(downstream_rq_max_duration_reached) C(downstream_rq_non_relative_path)          \
   C(downstream_rq_overload_close) C(downstream_rs_too_large) H(downstream_rq_time)                                \
+  C(downstream_cx_upgrades_total) G(downstream_cx_upgrades_active) C(downstream_rq_ws_on_non_ws_route)            \
   C(no_route) C(no_cluster) C(rq_total) C(rq_redirect) C(rq_direct_response)                                      \
   C(rq_reset_after_downstream_response_started)
 
@@ -110,11 +111,16 @@ class ResponseCodes {
 struct ClusterCounters {
   WEFT_METRIC_FIELDS(WEFT_CLUSTER_METRICS)
   ResponseCodes codes;  // upstream_rq_<code>
+  // grpc_<status>, filed under kGrpcBase + status.
+  static constexpr int kGrpcBase = 100;
+  ResponseCodes grpc_codes;
 
   // Completed request: the total, its class and its code.
   void CountResponse(int code);
+  // A gRPC call that is over; -1: without a status.
+  void CountGrpc(int status);
 };
-static_assert(sizeof(ClusterCounters) <= 72 * 8, "one a cluster and worker");
+static_assert(sizeof(ClusterCounters) <= 80 * 8, "one a cluster and worker");
 
 // `http.<stat prefix>.`
 struct HttpCounters {

@@ -166,7 +166,7 @@ struct Registry::Totals {
   // A scope has one kind, hence one kind of group.
   std::vector<const char*> field_names;
   std::vector<Item> fields;
-  std::map<int, Item> codes;
+  std::map<int, Item> codes, grpc_codes;
   std::map<std::string, DynamicItem> dynamic;
 
   template <typename Group>
@@ -187,6 +187,7 @@ struct Registry::Totals {
     if (field_names.size() < other.field_names.size()) field_names = other.field_names;
     for (size_t i = 0; i < other.fields.size(); ++i) fields[i].Add(other.fields[i]);
     for (const auto& [code, item] : other.codes) codes[code].Add(item);
+    for (const auto& [code, item] : other.grpc_codes) grpc_codes[code].Add(item);
     for (const auto& [name, item] : other.dynamic) {
       DynamicItem& mine = dynamic[name];
       mine.name = item.name;
@@ -239,6 +240,9 @@ void Registry::AddBlock(const Shard::Block& block, Totals* totals) {
   totals->AddGroup(block.http2.get());
   if (block.cluster != nullptr) {
     block.cluster->codes.ForEach([&](int code, const Counter& counter) { totals->codes[code].Add(counter); });
+    block.cluster->grpc_codes.ForEach([&](int code, const Counter& counter) {
+      totals->grpc_codes[code - ClusterCounters::kGrpcBase].Add(counter);
+    });
   }
   for (const std::unique_ptr<Shard::Dynamic>& d : block.dynamic) {
     Totals::DynamicItem& item = totals->dynamic[d->name.name];
@@ -290,6 +294,12 @@ std::vector<Registry::Sample> Registry::Collect() const {
     for (auto& [code, item] : totals.codes) {
       Sample sample{StrCat(prefix, "upstream_rq_", code), StrCat(extracted_prefix, "upstream_rq"), {}, std::move(item)};
       sample.tags.push_back({"envoy_response_code", std::to_string(code)});
+      sample.tags.insert(sample.tags.end(), scope_tags.begin(), scope_tags.end());
+      samples.push_back(std::move(sample));
+    }
+    for (auto& [code, item] : totals.grpc_codes) {
+      Sample sample{StrCat(prefix, "grpc_", code), StrCat(extracted_prefix, "grpc"), {}, std::move(item)};
+      sample.tags.push_back({"envoy_grpc_status", std::to_string(code)});
       sample.tags.insert(sample.tags.end(), scope_tags.begin(), scope_tags.end());
       samples.push_back(std::move(sample));
     }

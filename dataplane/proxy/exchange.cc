@@ -6,9 +6,11 @@
 #include <cstring>
 #include <utility>
 
+#include "dataplane/base/substitution/grpc_status.h"
 #include "dataplane/decide/rewrite.h"
 #include "dataplane/http/path.h"
 #include "dataplane/net/tls_info.h"
+#include "dataplane/proxy/grpc.h"
 
 namespace weft::proxy {
 
@@ -89,11 +91,13 @@ void Exchange::Clear() {
   host_text_size_ = 0;
   next_filter_ = attempts_ = 0;
   reply_status_ = response_code_ = 0;
+  reply_grpc_status_ = -1;
+  route_timeout_ = max_duration_ = 0;
   reroutes_ = repicks_ = 0;
   upload_seen_ = 0;
   phase_ = Phase::kReadHead;
   response_started_ = waiting_backoff_ = holds_request_ = holds_retry_ = paused_ = resumed_ =
-      replayed_ = upstream_response_ = false;
+      replayed_ = upstream_response_ = grpc_ = false;
 }
 
 // ---- ReadHead
@@ -148,12 +152,9 @@ void Exchange::PrepareRequest() {
   const HttpManagerSpec& spec = manager_->spec();
   if ((spec.normalize_path || spec.merge_slashes) && http::NeedsNormalizing(r.path))
     NormalizePath();
-  MonoNanos limit = stream_->request_end_time() == 0 ? spec.request_timeout : 0;
-  if (limit == 0 || (spec.max_stream_duration > 0 && spec.max_stream_duration < limit)) {
-    limit = spec.max_stream_duration;
-  }
-  if (limit > 0)
-    limit_timer_.Arm(start_ + limit - services_.loop.Now());  // both count from the first byte
+  if (auto type = r.headers.Get(HeaderId::kContentType)) grpc_ = IsGrpc(*type);
+  max_duration_ = spec.max_stream_duration;
+  ArmLimitTimer();
   if (spec.use_remote_address) {
     // At the edge neither a field nor an absolute target's scheme is believed.
     r.headers.Set(HeaderId::kXForwardedProto,
@@ -165,6 +166,37 @@ void Exchange::PrepareRequest() {
   RequestId();
   if (!spec.via.empty()) r.headers.Add(HeaderId::kVia, spec.via);
   Route();
+}
+
+// Both limits count from the first byte.
+void Exchange::ArmLimitTimer() {
+  MonoNanos limit = stream_->request_end_time() == 0 ? manager_->spec().request_timeout : 0;
+  if (limit == 0 || (max_duration_ > 0 && max_duration_ < limit)) limit = max_duration_;
+  if (limit > 0) {
+    limit_timer_.Arm(std::max<MonoNanos>(start_ + limit - services_.loop.Now(), 1));
+  } else {
+    limit_timer_.Cancel();
+  }
+}
+
+// What the route and the request's grpc-timeout say about time.
+void Exchange::ApplyTimeLimits() {
+  http::RequestHead& r = request();
+  std::optional<MonoNanos> asked;
+  if (grpc_) {
+    if (auto value = r.headers.Get(HeaderId::kGrpcTimeout)) asked = ParseGrpcTimeout(*value);
+  }
+  TimeLimits limits =
+      LimitsOf(match_.route->action, manager_->spec().max_stream_duration, asked, grpc_);
+  route_timeout_ = limits.route_timeout;
+  if (limits.by_grpc_timeout) {
+    char text[10];
+    size_t n = FormatGrpcTimeout(route_timeout_, text);
+    r.headers.Set(HeaderId::kGrpcTimeout, arena().Copy({text, n}));
+  }
+  if (limits.max_duration == max_duration_) return;
+  max_duration_ = limits.max_duration;
+  ArmLimitTimer();
 }
 
 void Exchange::NormalizePath() {
@@ -215,31 +247,40 @@ void Exchange::Route() {
   phase_ = Phase::kRoute;
   routes_ = manager_->routes();
   http::RequestHead& r = request();
-  // No route is for CONNECT. What its sender believes to be in a tunnel must not be read as
-  // requests.
-  bool connect = r.method == "CONNECT";
-  if (connect) stream_->SetCloseAfter();
-  if (routes_ && !connect) {
+  if (routes_) {
     HeaderMapSource source(r.headers, arena());
     decide::RequestView view{r.method, r.scheme, r.authority, r.path, &source};
     match_ = routes_->table->Match(view, random_, nullptr);
   }
-  if (match_.route == nullptr) {
-    manager_->counters().no_route.Inc();
-    ReplyWith({ErrorCode::kNoRoute});
-    return;
-  }
-  // h2c by Upgrade is neither accepted nor forwarded: the request goes on as HTTP/1.1 (RFC 9113
-  // section 3.1).
-  if (!r.upgrade.empty() && !http::EqualsIgnoreCase(r.upgrade, "h2c")) {
-    stream_->SetCloseAfter();
+  if (r.wants_tunnel() && !TunnelAllowed()) {
+    manager_->counters().downstream_rq_ws_on_non_ws_route.Inc();
+    CreateFilters();
     Reply(403, "", "upgrade_failed");
     SendLocalReply();
     return;
   }
+  if (match_.route == nullptr) {  // the filters run all the same, as in Envoy
+    RunRequestFilters();
+    return;
+  }
   const decide::RouteAction& action = match_.route->action;
   if (action.idle_timeout.has_value()) stream_->set_idle_timeout(*action.idle_timeout);
+  ApplyTimeLimits();
   RunRequestFilters();
+}
+
+// Whether the manager and the route let the request ask for a tunnel; of an offer of several
+// protocols the first one that they allow is left.
+bool Exchange::TunnelAllowed() {
+  http::RequestHead& r = request();
+  const decide::UpgradeRules& manager = manager_->spec().upgrades;
+  const decide::UpgradeRules* route =
+      match_.route != nullptr ? &match_.route->action.upgrades : nullptr;
+  if (r.is_connect()) return decide::UpgradeAllowed(manager, route, "connect");
+  std::string_view chosen = decide::ChooseUpgrade(manager, route, r.upgrade);
+  if (chosen.empty()) return false;
+  r.upgrade = chosen;
+  return true;
 }
 
 const void* Exchange::RouteConfig(std::string_view filter_name) const {
@@ -250,12 +291,15 @@ const void* Exchange::RouteConfig(std::string_view filter_name) const {
 
 // ---- RequestFilters
 
+void Exchange::CreateFilters() {
+  if (!filters_.empty()) return;
+  for (const auto& f : manager_->spec().filters) filters_.push_back(f->Create());
+}
+
 void Exchange::RunRequestFilters() {
   phase_ = Phase::kRequestFilters;
   const auto& factories = manager_->spec().filters;
-  if (next_filter_ == 0 && filters_.empty() && !factories.empty()) {
-    for (const auto& f : factories) filters_.push_back(f->Create());
-  }
+  CreateFilters();
   while (next_filter_ < factories.size()) {
     size_t i = next_filter_++;
     resumed_ = false;
@@ -307,7 +351,7 @@ void Exchange::Reply(int status, std::string_view body, std::string_view details
 }
 
 void Exchange::Mutate(const std::vector<decide::HeaderMutation>& mutations,
-                      http::HeaderMap& headers) {
+                      http::HeaderMap& headers, MutationOrder order) {
   if (mutations.empty()) return;
   StreamFields fields;
   HeaderMapSource request_source(request().headers, arena());
@@ -316,13 +360,21 @@ void Exchange::Mutate(const std::vector<decide::HeaderMutation>& mutations,
   fields.request_headers = &request_source;
   fields.response_headers = &response_source;
   FillFields(&fields);
-  decide::ApplyMutations(
-      mutations, fields, &scratch_, [this](std::string_view s) { return arena().Copy(s); },
-      headers);
+  auto copy = [this](std::string_view s) { return arena().Copy(s); };
+  if (order == MutationOrder::kTogether) {
+    decide::ApplyMutationsTogether(mutations, fields, &scratch_, copy, headers);
+  } else {
+    decide::ApplyMutations(mutations, fields, &scratch_, copy, headers);
+  }
 }
 
 // What the route changes in the request, once, before the first attempt.
 void Exchange::PrepareUpstream() {
+  if (match_.route == nullptr) {
+    manager_->counters().no_route.Inc();
+    ReplyWith({ErrorCode::kNoRoute});
+    return;
+  }
   const decide::RouteAction& action = match_.route->action;
   switch (action.kind) {
     case decide::RouteAction::Kind::kRedirect:
@@ -339,9 +391,11 @@ void Exchange::PrepareUpstream() {
   }
   http::RequestHead& r = request();
   routes_->table->ForEachRequestMutations(
-      match_, [&](const std::vector<decide::HeaderMutation>& m) { Mutate(m, r.headers); });
+      match_, [&](const std::vector<decide::HeaderMutation>& m) {
+        Mutate(m, r.headers, MutationOrder::kTogether);
+      });
   bool tell = !manager_->spec().suppress_envoy_headers;
-  if (!action.prefix_rewrite.empty()) {
+  if (!action.prefix_rewrite.empty() && !r.is_connect()) {
     if (tell) r.headers.Set(HeaderId::kXEnvoyOriginalPath, r.path);
     scratch_.clear();
     decide::AppendRewrittenPath(match_.route->match, r.path, action.prefix_rewrite, &scratch_);
@@ -354,9 +408,9 @@ void Exchange::PrepareUpstream() {
     if (tell) r.headers.Set(HeaderId::kXEnvoyOriginalHost, r.authority);
     r.authority = host;
   }
-  if (action.timeout > 0 && tell) {
+  if (route_timeout_ > 0 && tell) {
     r.headers.Set(HeaderId::kXEnvoyExpectedRqTimeoutMs,
-                  FormatNumber(action.timeout / kMillisecond, arena()));
+                  FormatNumber(route_timeout_ / kMillisecond, arena()));
   }
   ArmRouteTimer();
   Pick();
@@ -376,9 +430,9 @@ void Exchange::RedirectRequest() {
 // ---- ReadResponseHead, ResponseFilters, Relay
 
 void Exchange::OnInformational(const http::ResponseHead& head) {
-  // 100 was answered here; 102 and 103 pass.
-  if (head.status == 100 || stream_ == nullptr) return;
-  stream_->SendInformational(head);
+  // All of them pass, 100 too: whether the request's body is wanted is the upstream's to say (RFC
+  // 9110 sections 10.1.1 and 15.2).
+  if (stream_ != nullptr) stream_->SendInformational(head);
 }
 
 void Exchange::CountAttemptResponse(int status) {
@@ -393,11 +447,8 @@ void Exchange::OnResponse(http::ResponseHead& head, buffer::BodyPipe* body) {
   if (first_byte_ == 0 || attempts_ > 1) first_byte_ = services_.loop.Now();
   CountAttemptResponse(head.status);
   const decide::RetryPolicy* retry = match_.route->action.retry.get();
-  if (retry != nullptr && Replayable()) {
-    int grpc = -1;
-    if (auto s = head.headers.Get(HeaderId::kGrpcStatus))
-      std::from_chars(s->data(), s->data() + s->size(), grpc);
-    if (retry->RetriesResponse(head.status, grpc,
+  if (retry != nullptr && Replayable() && !head.tunnel) {
+    if (retry->RetriesResponse(head.status, GrpcStatusOf(head.headers),
                                head.headers.Get("x-envoy-ratelimited").has_value())) {
       uint32_t before = attempts_;
       if (ScheduleRetry()) {
@@ -410,6 +461,7 @@ void Exchange::OnResponse(http::ResponseHead& head, buffer::BodyPipe* body) {
     }
   }
   try_timer_.Cancel();
+  if (head.tunnel) route_timer_.Cancel();  // it was for the upstream's consent
   upstream_response_ = true;
   response_ = &head;
   http::RemoveHopByHop(head.headers);
@@ -418,7 +470,9 @@ void Exchange::OnResponse(http::ResponseHead& head, buffer::BodyPipe* body) {
                      FormatNumber((services_.loop.Now() - attempt_start_) / kMillisecond, arena()));
   }
   routes_->table->ForEachResponseMutations(
-      match_, [&](const std::vector<decide::HeaderMutation>& m) { Mutate(m, head.headers); });
+      match_, [&](const std::vector<decide::HeaderMutation>& m) {
+        Mutate(m, head.headers, MutationOrder::kTogether);
+      });
   next_filter_ = static_cast<uint32_t>(manager_->spec().filters.size());
   RunResponseFilters(body);
 }
@@ -467,6 +521,11 @@ void Exchange::SendResponse(buffer::BodyPipe* body) {
   response_code_ = response_->status;
   response_started_ = true;
   if (details_.empty()) details_ = "via_upstream";
+  if (response_->tunnel) {
+    holds_upgrade_ = true;
+    manager_->counters().downstream_cx_upgrades_total.Inc();
+    manager_->counters().downstream_cx_upgrades_active.Inc();
+  }
   stream_->SendResponse(*response_, body);
 }
 
@@ -476,6 +535,9 @@ void Exchange::ReplyWith(const Error& error) {
     cluster_->counters().CountResponse(o.status);  // what the cluster's callers got
   }
   Reply(o.status, o.body, o.details, o.flag);
+  if (error.detail == "max_duration_timeout") {
+    reply_grpc_status_ = static_cast<int>(GrpcStatus::kDeadlineExceeded);
+  }
   SendLocalReply();
 }
 
@@ -493,7 +555,17 @@ buffer::BodyPipe* Exchange::MakeLocalReply() {
   local_.status = reply_status_;
   response_ = &local_;
   buffer::BodyPipe* body = nullptr;
-  if (!reply_body_.empty()) {
+  if (grpc_) {
+    // A gRPC client reads grpc-status alone: trailers-only, all in one head.
+    int code = reply_grpc_status_ >= 0 ? reply_grpc_status_
+                                       : static_cast<int>(GrpcStatusFromHttp(reply_status_));
+    local_.status = 200;
+    local_.headers.Set(HeaderId::kContentType, "application/grpc");
+    local_.headers.Set(HeaderId::kGrpcStatus, FormatNumber(code, arena()));
+    if (!reply_body_.empty()) {
+      local_.headers.Set(HeaderId::kGrpcMessage, PercentEncodeMessage(reply_body_, arena()));
+    }
+  } else if (!reply_body_.empty()) {
     local_.has_body = true;
     local_.content_length = static_cast<int64_t>(reply_body_.size());
     if (!local_.headers.Has(HeaderId::kContentType))
@@ -505,7 +577,9 @@ buffer::BodyPipe* Exchange::MakeLocalReply() {
   }
   if (match_.route != nullptr) {
     routes_->table->ForEachResponseMutations(
-        match_, [&](const std::vector<decide::HeaderMutation>& m) { Mutate(m, local_.headers); });
+        match_, [&](const std::vector<decide::HeaderMutation>& m) {
+          Mutate(m, local_.headers, MutationOrder::kTogether);
+        });
   }
   return body;
 }
@@ -530,6 +604,17 @@ void Exchange::OnStreamReset(const Error& error) {
   Record();
 }
 
+// Of a gRPC call, as far as it is known; -1 otherwise.
+int Exchange::GrpcStatusNow() {
+  if (!grpc_) return -1;
+  if (upstream_body_ != nullptr && client_ != nullptr && upstream_body_->trailers() != nullptr) {
+    if (int code = GrpcStatusOf(*upstream_body_->trailers()); code >= 0) return code;
+  }
+  if (response_ == nullptr) return -1;
+  if (int code = GrpcStatusOf(response_->headers); code >= 0) return code;
+  return response_->status == 200 ? -1 : static_cast<int>(GrpcStatusFromHttp(response_->status));
+}
+
 void Exchange::FillFields(StreamFields* f) {
   const http::RequestHead& r = request();
   f->start_wall_micros = start_wall_micros_;
@@ -542,6 +627,7 @@ void Exchange::FillFields(StreamFields* f) {
   f->protocol = http::ProtocolName(r.protocol);
   f->response_code =
       response_code_ != 0 ? response_code_ : (response_ != nullptr ? response_->status : 0);
+  f->grpc_status = GrpcStatusNow();
   f->response_code_details = details_;
   f->response_flags = flags_;
   f->bytes_received = stream_->bytes_received();
@@ -574,8 +660,10 @@ void Exchange::Record() {
   MonoNanos now = services_.loop.Now();
   observe::HttpCounters& c = manager_->counters();
   c.downstream_rq_active.Dec();
+  if (std::exchange(holds_upgrade_, false)) c.downstream_cx_upgrades_active.Dec();
   if (response_code_ != 0) c.CountResponse(response_code_);
   c.downstream_rq_time.Record(static_cast<uint64_t>((now - start_) / kMillisecond));
+  if (grpc_ && cluster_) cluster_->counters().CountGrpc(GrpcStatusNow());
   if (!manager_->spec().access_logs.empty()) {
     StreamFields fields;
     HeaderMapSource request_source(request().headers, arena());

@@ -86,8 +86,11 @@ class Exchange final : public ListLink<ActiveExchangeTag>,
              ResponseFlag flag = ResponseFlag::kCount);
   // Goes on after Verdict::kPause.
   void Resume();
-  // Applies header mutations with this exchange's fields.
-  void Mutate(const std::vector<decide::HeaderMutation>& mutations, http::HeaderMap& headers);
+  // Applies header mutations with this exchange's fields. kInTurn: each sees what those before it
+  // did. kTogether: all see what was there before the list, as with the lists of routes.
+  enum class MutationOrder : uint8_t { kInTurn, kTogether };
+  void Mutate(const std::vector<decide::HeaderMutation>& mutations, http::HeaderMap& headers,
+              MutationOrder order = MutationOrder::kInTurn);
 
  private:
   friend class WorkerServices;
@@ -99,6 +102,8 @@ class Exchange final : public ListLink<ActiveExchangeTag>,
   void PrepareRequest();
   bool RefusedByOverload();
   void Route();
+  bool TunnelAllowed();
+  void CreateFilters();
   void RunRequestFilters();
   void PrepareUpstream();
   void Pick(upstream::ConnPool::Want want = upstream::ConnPool::Want::kAny);
@@ -124,6 +129,9 @@ class Exchange final : public ListLink<ActiveExchangeTag>,
   void Verdicts(Verdict v);
   void ForwardedFor();
   void NormalizePath();
+  void ApplyTimeLimits();
+  void ArmLimitTimer();
+  int GrpcStatusNow();
   void RequestId();
   void RedirectRequest();
   void ReplyWith(const Error& error);
@@ -166,13 +174,15 @@ class Exchange final : public ListLink<ActiveExchangeTag>,
   std::string_view details_, reply_body_, transport_failure_;
   char host_text_[64];
   size_t host_text_size_ = 0;
+  MonoNanos route_timeout_ = 0, max_duration_ = 0;  // 0: none
   uint64_t upload_seen_ = 0;  // bytes of the upload when the route timer last found it stuck
   uint32_t next_filter_ = 0, attempts_ = 0, reroutes_ = 0, repicks_ = 0;
   int reply_status_ = 0, response_code_ = 0;
+  int reply_grpc_status_ = -1;  // -1: what the HTTP status means
   Phase phase_ = Phase::kReadHead;
   bool response_started_ = false, waiting_backoff_ = false, holds_request_ = false,
-       holds_retry_ = false, paused_ = false, resumed_ = false, replayed_ = false,
-       upstream_response_ = false;
+       holds_retry_ = false, holds_upgrade_ = false, paused_ = false, resumed_ = false, replayed_ = false,
+       upstream_response_ = false, grpc_ = false;
 };
 
 }  // namespace weft::proxy

@@ -19,7 +19,7 @@ bool IsIdempotent(std::string_view m) {
 // ---- Pick, Connect, SendRequest
 
 void Exchange::ArmRouteTimer() {
-  if (match_.route->action.timeout > 0) route_timer_.Arm(match_.route->action.timeout);
+  if (route_timeout_ > 0) route_timer_.Arm(route_timeout_);
 }
 
 void Exchange::Pick(upstream::ConnPool::Want want) {
@@ -97,15 +97,6 @@ void Exchange::SendRequest(http::ClientStream& stream) {
   ++host_->stats().rq_total;
   ++host_->stats().rq_active;
   http::RequestHead& r = request();
-  if (r.expect_continue) {
-    // Whoever waits is told to go on here; the upstream gets the body without asking (RFC 9110
-    // section 10.1.1).
-    r.expect_continue = false;
-    http::ResponseHead go_on;
-    go_on.status = 100;
-    stream_->SendInformational(go_on);
-    if (stream_ == nullptr) return;
-  }
   stream.set_events(this);
   stream.SendRequest(r, stream_->request_body());
 }
@@ -214,7 +205,7 @@ void Exchange::AttemptFailed(const Error& error) {
   try_timer_.Cancel();
   host_.reset();
   if (error.code == ErrorCode::kConnectFailed || error.code == ErrorCode::kConnectTimeout) {
-    transport_failure_ = error.detail;
+    transport_failure_ = arena().Copy(error.detail);  // it may be the endpoint's to change
   }
   if (MayRetry(error) && ScheduleRetry()) return;
   ReplyWith(error);
@@ -243,7 +234,7 @@ void Exchange::OnTryTimer() {
 // The timeout counts from the end of the request: a slow upload does not use up the upstream's
 // time.
 void Exchange::OnRouteTimer() {
-  MonoNanos timeout = match_.route->action.timeout;
+  MonoNanos timeout = route_timeout_;
   MonoNanos end = stream_->request_end_time();
   MonoNanos now = services_.loop.Now();
   // What the upstream had to do is done: a slow reader is no fault of its.
@@ -300,9 +291,9 @@ void Exchange::OnLimitTimer() {
     CutOff({ErrorCode::kRequestTimeout, Side::kDownstream, false, 0, "request_overall_timeout"});
     return;
   }
-  if (spec.max_stream_duration == 0) return;
-  if (age < spec.max_stream_duration) {
-    limit_timer_.Arm(spec.max_stream_duration - age);
+  if (max_duration_ == 0) return;
+  if (age < max_duration_) {
+    limit_timer_.Arm(max_duration_ - age);
     return;
   }
   manager_->counters().downstream_rq_max_duration_reached.Inc();

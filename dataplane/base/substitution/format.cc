@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "dataplane/base/strings.h"
+#include "dataplane/base/substitution/grpc_status.h"
 #include "dataplane/base/substitution/response_flags.h"
 
 namespace weft {
@@ -204,6 +205,8 @@ const Format::Definition* Format::Find(std::string_view name) {
       {"DOWNSTREAM_TLS_VERSION", Command::kDownstreamTls, Argument::kNone, TlsSource::Value::kVersion},
       {"DURATION", Command::kDuration, Argument::kNone},
       {"ENVIRONMENT", Command::kEnvironment, Argument::kRequired},
+      {"GRPC_STATUS", Command::kGrpcStatus, Argument::kOptional},
+      {"GRPC_STATUS_NUMBER", Command::kGrpcStatus, Argument::kNone},
       {"HOSTNAME", Command::kHostname, Argument::kNone},
       {"PROTOCOL", Command::kProtocol, Argument::kNone},
       {"REQ", Command::kRequestHeader, Argument::kRequired},
@@ -362,6 +365,14 @@ absl::StatusOr<Format::Step> Format::ParseCommand(std::string_view text, size_t*
     case Command::kTrailer:
       if (absl::Status s = ParseHeaderNames(argument, &step); !s.ok()) return error(std::string(s.message()));
       break;
+    case Command::kGrpcStatus:
+      // The style lies where header names have theirs.
+      step.text = name == "GRPC_STATUS_NUMBER" ? "NUMBER" : std::string(argument);
+      if (step.text.empty()) step.text = "CAMEL_STRING";
+      if (step.text != "CAMEL_STRING" && step.text != "SNAKE_STRING" && step.text != "NUMBER") {
+        return error(StrCat("\"", argument, "\": expected CAMEL_STRING, SNAKE_STRING or NUMBER"));
+      }
+      break;
     case Command::kStartTime:
       if (absl::Status s = ParseTime(argument, &step.time); !s.ok()) return error(std::string(s.message()));
       break;
@@ -493,6 +504,13 @@ void Format::AppendStep(const Step& step, const StreamFields& f, FormatStyle sty
       return AppendNumber(static_cast<uint64_t>(f.response_code), out);
     case Command::kResponseCodeDetails:
       return AppendText(f.response_code_details, max, style, out);
+    case Command::kGrpcStatus: {
+      if (f.grpc_status < 0) return AppendUnknown(style, out);
+      GrpcNameStyle names = step.text == "NUMBER"         ? GrpcNameStyle::kNumber
+                            : step.text == "SNAKE_STRING" ? GrpcNameStyle::kSnake
+                                                          : GrpcNameStyle::kCamel;
+      return AppendGrpcStatus(f.grpc_status, names, out);
+    }
     case Command::kConnectionTerminationDetails:
       return AppendText(f.connection_termination_details, max, style, out);
     case Command::kResponseFlags:

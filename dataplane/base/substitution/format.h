@@ -46,6 +46,7 @@ class Format {
     kProtocol,
     kResponseCode,
     kResponseCodeDetails,
+    kGrpcStatus,
     kConnectionTerminationDetails,
     kResponseFlags,
     kResponseFlagsLong,

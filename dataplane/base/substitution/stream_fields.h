@@ -57,6 +57,7 @@ struct StreamFields {
   const HeaderSource* response_trailers = nullptr;
 
   int response_code = 0;                   // 0: no answer was sent
+  int grpc_status = -1;                    // -1: not a gRPC call, or unknown
   std::string_view response_code_details;
   uint64_t response_flags = 0;             // set of ResponseFlag
   uint64_t bytes_received = 0, bytes_sent = 0;
