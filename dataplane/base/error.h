@@ -42,6 +42,8 @@ struct Error {
   bool unprocessed = false;
   int sys_errno = 0;
   std::string_view detail;
+  // The whole connection ended, not one message on it.
+  bool connection_lost = false;
 
   explicit operator bool() const { return code != ErrorCode::kNone; }
 };

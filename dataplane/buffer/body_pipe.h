@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <string_view>
+#include <utility>
 
 #include "dataplane/base/error.h"
 #include "dataplane/buffer/slice_buffer.h"
@@ -43,6 +44,9 @@ class BodyPipe {
 
   void Reset(Producer* producer, size_t capacity = kDefaultCapacity) {
     data_.Clear();
+    again_.Clear();
+    kept_.Clear();
+    keep_max_ = 0;
     producer_ = producer;
     consumer_ = nullptr;
     trailers_ = nullptr;
@@ -86,9 +90,11 @@ class BodyPipe {
   }
 
   // Consumer's side.
-  size_t available() const { return data_.size(); }
+  size_t available() const { return again_.size() + data_.size(); }
   size_t Pull(SliceBuffer& to, size_t max = SIZE_MAX) {
-    size_t n = data_.MoveTo(to, max);
+    if (keep_max_ > 0) Keep(max);
+    size_t again = again_.empty() ? 0 : again_.MoveTo(to, max);
+    size_t n = again + data_.MoveTo(to, max - again);
     if (was_full_ && data_.size() < capacity_) {
       was_full_ = false;
       if (producer_ != nullptr) producer_->OnPipeSpace();
@@ -96,16 +102,55 @@ class BodyPipe {
     return n;
   }
   // All bytes were pulled and no more will come.
-  bool finished() const { return state_ == State::kEnded && data_.empty(); }
+  bool finished() const { return state_ == State::kEnded && available() == 0; }
   bool ended() const { return state_ == State::kEnded; }
   bool failed() const { return state_ == State::kFailed; }
   const Error& error() const { return error_; }
   const http::HeaderMap* trailers() const { return trailers_; }
   // Bytes that the producer wrote so far.
   uint64_t total() const { return total_; }
+  // Of those, the ones that the consumer took.
+  uint64_t taken() const { return total_ - data_.size(); }
+
+  // For a message that may have to be sent again: from now on what the consumer pulls is kept too,
+  // by reference, up to `max` bytes; with more than that nothing is kept any more.
+  void KeepPulled(size_t max) { keep_max_ = max; }
+  void StopKeeping() {
+    keep_max_ = 0;
+    kept_.Clear();
+  }
+  // Whether all bytes of the message so far are here, or can be brought back by Rewind.
+  bool CanRewind() const { return kept_.size() + again_.size() == taken(); }
+  // Brings back what was kept: the next consumer begins at the first byte.
+  void Rewind() {
+    kept_.Splice(again_);
+    std::swap(kept_, again_);
+  }
 
  private:
+  // Slices that are kept hold their blocks, however small they are.
+  static constexpr size_t kMaxKept = 16;
+
+  void Keep(size_t max) {
+    size_t n = max < available() ? max : available();
+    if (kept_.size() + n > keep_max_ || kept_.slice_count() >= kMaxKept) {
+      StopKeeping();
+      return;
+    }
+    for (SliceBuffer* from : {&again_, &data_}) {
+      for (size_t i = 0; i < from->slice_count() && n > 0; ++i) {
+        Slice s = from->slice(i);
+        if (s.size() > n) s.Truncate(n);
+        n -= s.size();
+        kept_.Append(std::move(s));
+      }
+    }
+  }
+
   SliceBuffer data_;
+  SliceBuffer again_;  // what was rewound: comes before data_
+  SliceBuffer kept_;   // what was pulled
+  size_t keep_max_ = 0;
   Producer* producer_ = nullptr;
   Consumer* consumer_ = nullptr;
   const http::HeaderMap* trailers_ = nullptr;

@@ -93,11 +93,11 @@ void Exchange::Clear() {
   reply_status_ = response_code_ = 0;
   reply_grpc_status_ = -1;
   route_timeout_ = max_duration_ = 0;
-  reroutes_ = repicks_ = 0;
+  reroutes_ = repicks_ = replays_ = 0;
   upload_seen_ = 0;
   phase_ = Phase::kReadHead;
   response_started_ = waiting_backoff_ = holds_request_ = holds_retry_ = paused_ = resumed_ =
-      replayed_ = upstream_response_ = grpc_ = false;
+      upstream_response_ = grpc_ = false;
 }
 
 // ---- ReadHead
@@ -463,6 +463,7 @@ void Exchange::OnResponse(http::ResponseHead& head, buffer::BodyPipe* body) {
   try_timer_.Cancel();
   if (head.tunnel) route_timer_.Cancel();  // it was for the upstream's consent
   upstream_response_ = true;
+  if (stream_->request_body() != nullptr) stream_->request_body()->StopKeeping();
   response_ = &head;
   http::RemoveHopByHop(head.headers);
   if (!manager_->spec().suppress_envoy_headers) {

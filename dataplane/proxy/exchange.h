@@ -95,6 +95,8 @@ class Exchange final : public ListLink<ActiveExchangeTag>,
  private:
   friend class WorkerServices;
   static constexpr uint32_t kMaxReroutes = 5;
+  static constexpr uint32_t kMaxReplays = 3;
+  static constexpr size_t kReplayBytes = 64 * 1024;  // of a body that is kept until an answer comes
   static constexpr uint32_t kMaxRepicks =
       3;  // after endpoints that went away while the exchange waited for them
 
@@ -176,12 +178,12 @@ class Exchange final : public ListLink<ActiveExchangeTag>,
   size_t host_text_size_ = 0;
   MonoNanos route_timeout_ = 0, max_duration_ = 0;  // 0: none
   uint64_t upload_seen_ = 0;  // bytes of the upload when the route timer last found it stuck
-  uint32_t next_filter_ = 0, attempts_ = 0, reroutes_ = 0, repicks_ = 0;
+  uint32_t next_filter_ = 0, attempts_ = 0, reroutes_ = 0, repicks_ = 0, replays_ = 0;
   int reply_status_ = 0, response_code_ = 0;
   int reply_grpc_status_ = -1;  // -1: what the HTTP status means
   Phase phase_ = Phase::kReadHead;
   bool response_started_ = false, waiting_backoff_ = false, holds_request_ = false,
-       holds_retry_ = false, holds_upgrade_ = false, paused_ = false, resumed_ = false, replayed_ = false,
+       holds_retry_ = false, holds_upgrade_ = false, paused_ = false, resumed_ = false,
        upstream_response_ = false, grpc_ = false;
 };
 

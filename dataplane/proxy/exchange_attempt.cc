@@ -97,6 +97,13 @@ void Exchange::SendRequest(http::ClientStream& stream) {
   ++host_->stats().rq_total;
   ++host_->stats().rq_active;
   http::RequestHead& r = request();
+  if (buffer::BodyPipe* body = stream_->request_body(); body != nullptr && !r.wants_tunnel()) {
+    if (attempts_ == 1) {
+      body->KeepPulled(kReplayBytes);
+    } else {
+      body->Rewind();
+    }
+  }
   stream.set_events(this);
   stream.SendRequest(r, stream_->request_body());
 }
@@ -132,18 +139,21 @@ void Exchange::OnClientReset(const Error& error) {
   }
   cluster_->counters().upstream_rq_rx_reset.Inc();
   Error e = error;
-  bool reused =
-      client_->reused() && client_->bytes_received() == 0 && error.code == ErrorCode::kDisconnect;
+  const bool race = client_->reused() && client_->bytes_received() == 0 && error.connection_lost;
   AttemptOver();
   ++host_->stats().rq_error;
   if (stream_->request_body() != nullptr) stream_->request_body()->set_consumer(nullptr);
   host_.reset();
   // A kept-alive connection that the upstream closed while our request was on its way: nothing was
-  // lost, only a race.
-  if (reused && !replayed_ && Replayable() && (e.unprocessed || IsIdempotent(request().method))) {
+  // lost, only a race; once, when doing it twice does no harm. What was provably not processed
+  // (RFC 9113 section 8.7) may be sent again in any case.
+  const bool unprocessed = e.unprocessed && replays_ < kMaxReplays;
+  if (e.code == ErrorCode::kDisconnect && Replayable() &&
+      (unprocessed || (race && replays_ == 0 && IsIdempotent(request().method)))) {
     // Where one was dead others may be too (the upstream was restarted), so this time a new
     // connection carries it.
-    replayed_ = true;
+    ++replays_;
+    cluster_->counters().upstream_rq_replayed.Inc();
     try_timer_.Cancel();
     Pick(upstream::ConnPool::Want::kFresh);
     return;
@@ -153,7 +163,7 @@ void Exchange::OnClientReset(const Error& error) {
 
 bool Exchange::Replayable() {
   buffer::BodyPipe* body = stream_->request_body();
-  return body == nullptr || body->total() == body->available();
+  return body == nullptr || body->CanRewind();
 }
 
 bool Exchange::MayRetry(const Error& error) {
@@ -183,7 +193,7 @@ bool Exchange::MayRetry(const Error& error) {
 bool Exchange::ScheduleRetry() {
   const decide::RetryPolicy* retry = match_.route->action.retry.get();
   observe::ClusterCounters& c = cluster_->counters();
-  uint32_t retries = attempts_ - 1 - (replayed_ ? 1 : 0);
+  uint32_t retries = attempts_ - 1 - replays_;
   if (retries >= retry->num_retries) {
     c.upstream_rq_retry_limit_exceeded.Inc();
     flags_ |= Bit(ResponseFlag::kUpstreamRetryLimitExceeded);

@@ -590,6 +590,7 @@ bool SessionCore::ReadOnce(bool* more) {
     e.sys_errno = static_cast<int>(-n);
     e.detail =
         !fault_.empty() ? fault_ : n == 0 ? "connection closed by the peer" : "connection failed";
+    e.connection_lost = true;
     Close(e);
     return false;
   }
@@ -697,6 +698,7 @@ void SessionCore::Send() {
       Error e{ErrorCode::kDisconnect, peer()};
       e.sys_errno = -rc;
       e.detail = !fault_.empty() ? fault_ : "connection failed";
+      e.connection_lost = true;
       Close(e);
       return;
     }

@@ -257,7 +257,7 @@ void StreamBase::OnPipeSpace() { Wake(); }
 void StreamBase::OnPipeReady() { Wake(); }
 
 void StreamBase::AckConsumed() {
-  uint64_t taken = in_body_.total() - in_body_.available();
+  uint64_t taken = in_body_.taken();
   if (taken == acked_ || session_->closed_) return;
   size_t n = static_cast<size_t>(taken - acked_);
   acked_ = taken;
