@@ -71,8 +71,9 @@ class Service(grpc.GenericRpcHandler):
         yield b"end"
 
     def Hang(self, request, context):
+        if not context.add_callback(self.cancelled.set):
+            self.cancelled.set()  # it was over before
         yield b"here"
-        context.add_callback(self.cancelled.set)
         while context.is_active():
             if self.cancelled.wait(0.05):
                 return
