@@ -6,6 +6,7 @@
 #include "envoy/config/route/v3/route.pb.h"
 #include "envoy/extensions/access_loggers/file/v3/file.pb.h"
 #include "envoy/extensions/access_loggers/stream/v3/stream.pb.h"
+#include "envoy/extensions/filters/http/grpc_web/v3/grpc_web.pb.h"
 #include "envoy/extensions/filters/http/header_mutation/v3/header_mutation.pb.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
@@ -31,6 +32,7 @@ void LinkEnvoyTypes() {
   LinkMessageReflection<envoy::config::route::v3::RouteConfiguration>();
   LinkMessageReflection<envoy::extensions::access_loggers::file::v3::FileAccessLog>();
   LinkMessageReflection<envoy::extensions::access_loggers::stream::v3::StdoutAccessLog>();
+  LinkMessageReflection<envoy::extensions::filters::http::grpc_web::v3::GrpcWeb>();
   LinkMessageReflection<envoy::extensions::filters::http::header_mutation::v3::HeaderMutation>();
   LinkMessageReflection<envoy::extensions::filters::http::router::v3::Router>();
   LinkMessageReflection<

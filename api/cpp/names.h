@@ -19,6 +19,7 @@ inline constexpr std::string_view kEndpointType = "type.googleapis.com/envoy.con
 inline constexpr std::string_view kHttpConnectionManagerType =
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 inline constexpr std::string_view kRouterType = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+inline constexpr std::string_view kGrpcWebType = "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb";
 inline constexpr std::string_view kHeaderMutationType =
     "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
 inline constexpr std::string_view kHeaderMutationPerRouteType =

@@ -6,7 +6,9 @@
 #include "dataplane/base/strings.h"
 #include "dataplane/config/compile_http1.h"
 #include "dataplane/config/compile_http2.h"
+#include "dataplane/filters/grpc_web/grpc_web.h"
 #include "dataplane/filters/header_mutation/header_mutation.h"
+#include "envoy/extensions/filters/http/grpc_web/v3/grpc_web.pb.h"
 #include "envoy/extensions/filters/http/header_mutation/v3/header_mutation.pb.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb.h"
 
@@ -115,6 +117,10 @@ void CompileFilters(const HttpConnectionManager& m, const std::string& path, con
       if (!UnpackAny(f.typed_config(), &config, typed, env, errors)) continue;
       auto filter = filters::HeaderMutationFilter::Compile(f.name(), config, typed, errors);
       if (filter != nullptr) spec->filters.push_back(std::move(filter));
+    } else if (f.typed_config().type_url() == api::kGrpcWebType) {
+      envoy::extensions::filters::http::grpc_web::v3::GrpcWeb config;
+      if (!UnpackAny(f.typed_config(), &config, typed, env, errors)) continue;
+      spec->filters.push_back(std::make_shared<filters::GrpcWebFilter>(f.name()));
     } else if (f.is_optional()) {
       errors->Warn(typed, StrCat("filter ", TypeOf(f.typed_config()), " is not supported: left out, as it is optional"));
     } else {

@@ -81,6 +81,8 @@ void Exchange::Clear() {
   cluster_.reset();
   host_.reset();
   filters_.clear();
+  request_transform_.reset();
+  response_transform_.reset();
   local_.Clear();
   response_ = nullptr;
   upstream_body_ = nullptr;
@@ -350,6 +352,30 @@ void Exchange::Reply(int status, std::string_view body, std::string_view details
   if (flag != ResponseFlag::kCount) flags_ |= Bit(flag);
 }
 
+void Exchange::TransformRequestBody(std::unique_ptr<BodyTransform> transform) {
+  if (stream_->request_body() == nullptr) return;
+  request_transform_ = std::move(transform);
+  request_transform_->Attach(services_.loop, services_.clusters.slab(), stream_->request_body(),
+                             this);
+}
+
+void Exchange::MarkGrpc() {
+  grpc_ = true;
+  if (match_.route != nullptr) ApplyTimeLimits();
+}
+
+void Exchange::OnTransformFailed(std::string_view detail) {
+  if (stream_ == nullptr) return;
+  if (response_started_) {
+    CutOff({ErrorCode::kBadRequest, Side::kDownstream, false, 0, detail});
+    return;
+  }
+  EndAttempt();
+  upstream_response_ = grpc_ = false;
+  Reply(400, detail, "bad_request_body");
+  SendLocalReply();
+}
+
 void Exchange::Mutate(const std::vector<decide::HeaderMutation>& mutations,
                       http::HeaderMap& headers, MutationOrder order) {
   if (mutations.empty()) return;
@@ -463,7 +489,7 @@ void Exchange::OnResponse(http::ResponseHead& head, buffer::BodyPipe* body) {
   try_timer_.Cancel();
   if (head.tunnel) route_timer_.Cancel();  // it was for the upstream's consent
   upstream_response_ = true;
-  if (stream_->request_body() != nullptr) stream_->request_body()->StopKeeping();
+  if (RequestBody() != nullptr) RequestBody()->StopKeeping();
   response_ = &head;
   http::RemoveHopByHop(head.headers);
   if (!manager_->spec().suppress_envoy_headers) {
@@ -522,6 +548,9 @@ void Exchange::SendResponse(buffer::BodyPipe* body) {
   response_code_ = response_->status;
   response_started_ = true;
   if (details_.empty()) details_ = "via_upstream";
+  if (response_transform_ != nullptr && body != nullptr) {
+    body = response_transform_->Attach(services_.loop, services_.clusters.slab(), body, this);
+  }
   if (response_->tunnel) {
     holds_upgrade_ = true;
     manager_->counters().downstream_cx_upgrades_total.Inc();
@@ -680,6 +709,8 @@ void Exchange::Record() {
     fields.duration_nanos = fields.response_end_nanos = now - start_;
     for (const auto& log : manager_->spec().access_logs) services_.logs.Log(*log, fields);
   }
+  if (request_transform_ != nullptr) request_transform_->Detach();
+  if (response_transform_ != nullptr) response_transform_->Detach();
   EndAttempt();
   GiveUsage();
   stream_ = nullptr;

@@ -9,6 +9,7 @@
 #include "dataplane/base/substitution/stream_fields.h"
 #include "dataplane/decide/route_table.h"
 #include "dataplane/http/stream.h"
+#include "dataplane/proxy/body_transform.h"
 #include "dataplane/proxy/error_table.h"
 #include "dataplane/proxy/filter.h"
 #include "dataplane/proxy/http_manager.h"
@@ -50,7 +51,8 @@ enum class Phase : uint8_t {
 class Exchange final : public ListLink<ActiveExchangeTag>,
                        private http::ServerStreamEvents,
                        private http::ClientStreamEvents,
-                       private upstream::StreamRequest {
+                       private upstream::StreamRequest,
+                       private BodyTransform::Owner {
  public:
   explicit Exchange(WorkerServices& services);
   ~Exchange();
@@ -86,6 +88,13 @@ class Exchange final : public ListLink<ActiveExchangeTag>,
              ResponseFlag flag = ResponseFlag::kCount);
   // Goes on after Verdict::kPause.
   void Resume();
+  // The body passes through `transform` on its way. Hooks of heads only, once each.
+  void TransformRequestBody(std::unique_ptr<BodyTransform> transform);
+  void TransformResponseBody(std::unique_ptr<BodyTransform> transform) {
+    response_transform_ = std::move(transform);
+  }
+  // The request is a gRPC call from now on.
+  void MarkGrpc();
   // Applies header mutations with this exchange's fields. kInTurn: each sees what those before it
   // did. kTogether: all see what was there before the list, as with the lists of routes.
   enum class MutationOrder : uint8_t { kInTurn, kTogether };
@@ -128,6 +137,10 @@ class Exchange final : public ListLink<ActiveExchangeTag>,
   void OnStreamReady(http::ClientStream& stream) override;
   void OnStreamFailed(const Error& error) override;
 
+  void OnTransformFailed(std::string_view detail) override;
+  buffer::BodyPipe* RequestBody() {
+    return request_transform_ != nullptr ? request_transform_->pipe() : stream_->request_body();
+  }
   void Verdicts(Verdict v);
   void ForwardedFor();
   void NormalizePath();
@@ -163,6 +176,7 @@ class Exchange final : public ListLink<ActiveExchangeTag>,
   Rc<upstream::Host> host_;
   std::vector<std::unique_ptr<Filter>>
       filters_;               // null for those without state; empty when no filter has any
+  std::unique_ptr<BodyTransform> request_transform_, response_transform_;  // may be null
   http::ResponseHead local_;  // head of a local reply
   http::ResponseHead* response_ = nullptr;  // local_ or the attempt's
   buffer::BodyPipe* upstream_body_ = nullptr;

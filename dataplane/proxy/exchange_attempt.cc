@@ -97,7 +97,7 @@ void Exchange::SendRequest(http::ClientStream& stream) {
   ++host_->stats().rq_total;
   ++host_->stats().rq_active;
   http::RequestHead& r = request();
-  if (buffer::BodyPipe* body = stream_->request_body(); body != nullptr && !r.wants_tunnel()) {
+  if (buffer::BodyPipe* body = RequestBody(); body != nullptr && !r.wants_tunnel()) {
     if (attempts_ == 1) {
       body->KeepPulled(kReplayBytes);
     } else {
@@ -105,7 +105,7 @@ void Exchange::SendRequest(http::ClientStream& stream) {
     }
   }
   stream.set_events(this);
-  stream.SendRequest(r, stream_->request_body());
+  stream.SendRequest(r, RequestBody());
 }
 
 void Exchange::OnStreamFailed(const Error& error) {
@@ -129,7 +129,7 @@ void Exchange::OnClientReset(const Error& error) {
     details_ = "upstream_reset_after_response_started{connection_termination}";
     AttemptOver();
     ++host_->stats().rq_error;
-    if (stream_->request_body() != nullptr) stream_->request_body()->set_consumer(nullptr);
+    if (RequestBody() != nullptr) RequestBody()->set_consumer(nullptr);
     manager_->counters().rq_reset_after_downstream_response_started.Inc();
     http::ServerStream* s = stream_;
     s->set_events(nullptr);
@@ -142,7 +142,7 @@ void Exchange::OnClientReset(const Error& error) {
   const bool race = client_->reused() && client_->bytes_received() == 0 && error.connection_lost;
   AttemptOver();
   ++host_->stats().rq_error;
-  if (stream_->request_body() != nullptr) stream_->request_body()->set_consumer(nullptr);
+  if (RequestBody() != nullptr) RequestBody()->set_consumer(nullptr);
   host_.reset();
   // A kept-alive connection that the upstream closed while our request was on its way: nothing was
   // lost, only a race; once, when doing it twice does no harm. What was provably not processed
@@ -162,7 +162,7 @@ void Exchange::OnClientReset(const Error& error) {
 }
 
 bool Exchange::Replayable() {
-  buffer::BodyPipe* body = stream_->request_body();
+  buffer::BodyPipe* body = RequestBody();
   return body == nullptr || body->CanRewind();
 }
 
@@ -328,7 +328,7 @@ void Exchange::EndAttempt() {
   StreamRequest::Cancel();
   if (client_ != nullptr) {
     http::ClientStream* c = AttemptOver();
-    if (stream_->request_body() != nullptr) stream_->request_body()->set_consumer(nullptr);
+    if (RequestBody() != nullptr) RequestBody()->set_consumer(nullptr);
     c->set_events(nullptr);
     c->Release();
   }

@@ -72,6 +72,7 @@ class ClusterMap {
     }
   }
   size_t size() const { return entries_.size(); }
+  buffer::Slab& slab() { return context_.http1.slab; }
   size_t live() const { return live_; }
 
  private:

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """gRPC through the real proxy: a grpcio client and server (tools/setup --peers) on both sides of it."""
 
+import base64
 import concurrent.futures
 import glob
 import os
+import struct
 import sys
 import threading
 import time
 from pathlib import Path
 
 import harness
-from harness import wait_until
+from harness import Client, wait_until
 from base import Trouble
 from http2 import CACHE, bootstrap, cluster, listener
 
@@ -100,6 +102,9 @@ class GrpcTest(harness.TestCase):
                            "%REQ(:PATH)% %RESPONSE_CODE% %GRPC_STATUS% %GRPC_STATUS(SNAKE_STRING)% %GRPC_STATUS_NUMBER%\n"}}}}]}
         main = listener("main", cls.at, "up", manager)
         route = main["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]["virtual_hosts"][0]["routes"]
+        main["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"].insert(0, {
+            "name": "envoy.filters.http.grpc_web", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb"}})
         path = lambda name: {"path": "/%s/%s" % (SERVICE, name)}
         route[:0] = [
             {"match": path("Flaky"), "route": {"cluster": "up", "retry_policy": {"retry_on": "unavailable", "num_retries": 2}}},
@@ -199,6 +204,52 @@ class GrpcTest(harness.TestCase):
         self.fails(grpc.StatusCode.RESOURCE_EXHAUSTED, "Fail")
         want = {"grpc_total": 2, "grpc_success": 1, "grpc_failure": 1, "grpc_8": 1}
         wait_until("the counters", lambda: all(self.proxy.stat("cluster.up." + n) - before[n] == d for n, d in want.items()), 20)
+
+    def web(self, name, message, type_="application/grpc-web+proto", headers=(), body=None):
+        """One gRPC-Web call by hand: (the answer, its messages, its trailers as a dictionary)."""
+        if body is None:
+            body = struct.pack(">BI", 0, len(message)) + message
+            if "text" in type_:
+                body = base64.b64encode(body)
+        with Client(self.at, 20) as c:
+            answer = c.ask("/%s/%s" % (SERVICE, name), "POST", [("content-type", type_), *headers], body)
+        data = bytes(answer.body)
+        if "grpc-web-text" in answer.header("content-type"):
+            data = b"".join(base64.b64decode(data[i:i + 4]) for i in range(0, len(data), 4))
+        messages, trailers = [], {}
+        while data and answer.status == 200:
+            flag, size = struct.unpack(">BI", data[:5])
+            frame, data = data[5:5 + size], data[5 + size:]
+            if flag & 0x80:
+                trailers = dict(line.split(": ", 1) for line in frame.decode().split("\r\n") if line)
+            else:
+                messages.append(frame)
+        return answer, messages, trailers
+
+    def test_grpc_web(self):
+        for type_ in ("application/grpc-web", "application/grpc-web+proto", "application/grpc-web-text"):
+            for message in (b"", b"hello", b"x" * 200_000):
+                answer, messages, trailers = self.web("Echo", message, type_)
+                self.assertEqual(answer.status, 200)
+                self.assertIn("application/grpc-web-text+proto" if "text" in type_ else "application/grpc-web+proto",
+                              answer.header("content-type"))
+                self.assertEqual(messages, [message])
+                self.assertEqual((trailers["grpc-status"], trailers["x-trailer"]), ("0", "t"))
+        _, messages, trailers = self.web("Spread", b"50", "application/grpc-web-text")
+        self.assertEqual((messages, trailers["grpc-status"]), ([b"%d" % i for i in range(50)], "0"))
+        # Statuses without messages stand in the head, the proxy's own too.
+        for name, status in (("Fail", "8"), ("Nobody", "14")):
+            answer, messages, trailers = self.web(name, b"m")
+            self.assertEqual((messages, trailers.get("grpc-status") or answer.header("grpc-status")), ([], status))
+            self.assertIn("application/grpc-web+proto", answer.header("content-type"))
+        # Each message may be encoded for itself.
+        frame = struct.pack(">BI", 0, 4) + b"four"
+        pieces = base64.b64encode(frame[:4]) + base64.b64encode(frame[4:])
+        self.assertEqual(self.web("Echo", b"", "application/grpc-web-text", body=pieces)[1], [b"four"])
+        answer = self.web("Echo", b"", "application/grpc-web-text", body=b"no base64!")[0]
+        self.assertEqual(answer.status, 400)
+        # What is no gRPC-Web call is left alone.
+        self.assertEqual(self.unary("Echo")[0], b"m")
 
     def test_the_server_restarts(self):
         self.assertEqual(self.unary("Echo")[0], b"m")
