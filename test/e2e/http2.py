@@ -161,7 +161,7 @@ class H2Client:
             frame = bytes(self.inbox[:size])
             del self.inbox[:size]
             self.take(self.h2.receive_data(frame))
-        self.flush()
+            self.flush()
         return True
 
     def take(self, events):
@@ -228,7 +228,7 @@ class H1Recorder:
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(split_address(at))
-        self.listener.listen(64)
+        self.listener.listen(1024)
         self.serve, self.seen = serve, []
         threading.Thread(target=self._accept, daemon=True).start()
 

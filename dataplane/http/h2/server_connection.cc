@@ -32,11 +32,7 @@ ServerConnection::~ServerConnection() { assert(over_); }
 void ServerConnection::Start(buffer::Slice bytes) {
   if (settings_.idle_timeout > 0) timer_.Arm(settings_.idle_timeout);
   if (settings_.head_timeout > 0) head_timer_.Arm(settings_.head_timeout);
-  Begin();
-  if (bytes.empty()) return;
-  Input(bytes.block(), bytes.data(), bytes.size());
-  DispatchEvents();
-  if (!closed_) OnInput();
+  Begin(std::move(bytes));
 }
 
 // ---- what nghttp2 tells
@@ -45,6 +41,11 @@ StreamBase* ServerConnection::NewRequest(int32_t id) {
   in_head_ = true;
   ++streams_under_way_;
   return new ServerStream(*this);
+}
+
+// Behind the notice, since nghttp2 would send it first.
+void ServerConnection::OnGoAwaySent() {
+  if (drain_ == Draining::kNotice) SubmitPing();
 }
 
 // Told when nghttp2 has returned: GOAWAY's last id must count what is in this read.
@@ -86,7 +87,7 @@ void ServerConnection::DrainSoon() {
   drain_ = Draining::kNotice;
   // RFC 9113 section 6.8: what the peer has sent by the time it reads this is still answered.
   nghttp2_submit_shutdown_notice(h2_);
-  SubmitPing();
+  Schedule();
   timer_.Arm(settings_.drain_timeout);
 }
 

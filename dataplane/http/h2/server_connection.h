@@ -48,6 +48,7 @@ class ServerConnection final : public http::ServerConnection, private SessionCor
   enum class Draining : uint8_t { kNo, kNotice, kFinal };
 
   StreamBase* NewRequest(int32_t id) override;
+  void OnGoAwaySent() override;
   void OnPingAnswer() override;
   void OnInput() override;
   void OnNews() override;

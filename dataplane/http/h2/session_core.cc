@@ -213,6 +213,7 @@ struct SessionCore::Callbacks {
         return 0;
       case NGHTTP2_GOAWAY:
         self.Count(&observe::Http2Counters::goaway_sent);
+        self.OnGoAwaySent();
         return 0;
       case NGHTTP2_DATA:
         ++self.data_sent_;
@@ -596,6 +597,16 @@ bool SessionCore::ReadOnce(bool* more) {
   }
   *more = static_cast<size_t>(n) == read_block_->capacity();
   return Input(read_block_, read_block_->data(), static_cast<size_t>(n));
+}
+
+void SessionCore::Begin(buffer::Slice bytes) {
+  Begin();
+  if (bytes.empty()) return;
+  Input(bytes.block(), bytes.data(), bytes.size());
+  bytes = {};
+  DispatchEvents();
+  ReleaseReadBuffers();
+  if (!closed_) OnInput();
 }
 
 bool SessionCore::Input(buffer::BlockRef block, const char* data, size_t size) {

@@ -46,6 +46,7 @@ class SessionCore : private net::Transport::Handler, private event::TurnEndTask 
   // What the role adds. Called from nghttp2:
   // A stream that the peer opens (server).
   virtual StreamBase* NewRequest(int32_t id) { return nullptr; }
+  virtual void OnGoAwaySent() {}
   // The peer answered the PING of SubmitPing().
   virtual void OnPingAnswer() {}
   // Called outside of it:
@@ -63,10 +64,10 @@ class SessionCore : private net::Transport::Handler, private event::TurnEndTask 
   // Bytes came after that.
   virtual void OnReadableWhenOver() {}
 
-  // Takes the transport's events and queues the first SETTINGS.
+  // Takes the transport's events; the first SETTINGS leave at the end of the turn.
   void Begin();
-  // Handles input that was read by someone else. False when the connection is over.
-  bool Input(buffer::BlockRef block, const char* data, size_t size);
+  // The same, with input that was read by someone else. May be over when it returns.
+  void Begin(buffer::Slice bytes);
   // Ends the connection for what the peer did (h2 error code): GOAWAY, then the end. May be called
   // from nghttp2's callbacks, which then stop the input.
   void Terminate(uint32_t h2_error, std::string_view detail,
@@ -116,6 +117,7 @@ class SessionCore : private net::Transport::Handler, private event::TurnEndTask 
   void RunAtTurnEnd() override;
 
   bool ReadOnce(bool* more);
+  bool Input(buffer::BlockRef block, const char* data, size_t size);
   ssize_t Receive(const uint8_t* data, size_t size);
   void ReleaseReadBuffers();
   void WakeStreams();

@@ -1,5 +1,7 @@
 #include "dataplane/http/h2/server_connection.h"
 
+#include <cstring>
+
 #include "test/http/h2/server_fixture.h"
 
 namespace weft::http::h2 {
@@ -100,6 +102,21 @@ TEST_F(ServerConnectionTest, AnIdleConnectionHoldsNoBlock) {
   exchanges_[0]->Answer();
   Turn();
   EXPECT_EQ(slab_.in_use(), 0u);
+}
+
+TEST_F(ServerConnectionTest, BeginsWithWhatSomeoneElseHasRead) {
+  std::string text = std::string(test::kPreface) + codec_.Settings() + codec_.Headers(1, Get(), true);
+  buffer::BlockRef block = slab_.Get();
+  memcpy(block->data(), text.data(), text.size());
+  connection_ = new ServerConnection(context_, options_, counters_,
+                                     std::make_unique<fakes::FakeTransport>(peer_), this, this);
+  const char* data = block->data();
+  connection_->Start(buffer::Slice(std::move(block), data, text.size()));
+  EXPECT_EQ(exchanges_.size(), 1u);
+  EXPECT_EQ(slab_.in_use(), 0u);
+  exchanges_[0]->Answer();
+  Turn();
+  EXPECT_EQ(Status(1), "200");
 }
 
 TEST_F(ServerConnectionTest, HeadAndBodilessStatuses) {
