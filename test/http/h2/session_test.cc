@@ -261,6 +261,41 @@ TEST_F(SessionTest, ReleasedStreamsGiveTheirBytesBackToTheConnection) {
   }
 }
 
+// RFC 8441: not a byte before the peer agrees, then both directions, with half-close.
+TEST_F(SessionTest, ExtendedConnect) {
+  Start({}, true, {{NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1}});
+  ASSERT_TRUE(Until([&] { return ready_ == 1; }));
+  EXPECT_TRUE(session_->CanConnectProtocol());
+  Client c;
+  Upload up(slab_);
+  c.stream = session_->Open(&c);
+  RequestHead head;
+  head.method = "GET";
+  head.authority = "example.org";
+  head.path = "/chat";
+  head.upgrade = "websocket";
+  up.Write("early");
+  c.stream->SendRequest(head, &up.pipe);
+  ASSERT_TRUE(Until([&] { return server_->stream(1) != nullptr && server_->stream(1)->head_done; }));
+  EXPECT_EQ(server_->stream(1)->head, (Fields{{":method", "CONNECT"},
+                                              {":protocol", "websocket"},
+                                              {":scheme", "http"},
+                                              {":path", "/chat"},
+                                              {":authority", "example.org"}}));
+  for (int i = 0; i < 5; ++i) loop_.RunOnce();
+  EXPECT_EQ(server_->stream(1)->body, "");
+  server_->Respond(1, {{":status", "200"}}, false);
+  server_->Data(1, "down");
+  ASSERT_TRUE(Until([&] { return server_->stream(1)->body == "early" && c.body == "down"; }));
+  EXPECT_EQ(c.status, 101);
+  up.End();
+  ASSERT_TRUE(Until([&] { return server_->stream(1)->ended; }));
+  server_->Data(1, " and out");
+  server_->End(1);
+  ASSERT_TRUE(Until([&] { return c.done; }));
+  EXPECT_EQ(c.body, "down and out");
+}
+
 TEST_F(SessionTest, UploadStopsAtThePeersWindow) {
   Start({}, /*auto_window=*/false);
   Client c;
