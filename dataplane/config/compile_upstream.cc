@@ -39,8 +39,10 @@ void CompileCommonHttp(const core::HttpProtocolOptions& o, const std::string& pa
     }
     spec->max_response_head_bytes = kb * 1024;
   }
-  RefuseIf(o.has_max_headers_count(), path + ".max_headers_count", "not supported for clusters",
-           errors);
+  if (o.has_max_headers_count()) {
+    spec->max_response_headers = o.max_headers_count().value();
+    RefuseIf(spec->max_response_headers == 0, path + ".max_headers_count", "0: expected 1 or more", errors);
+  }
   RefuseIf(o.has_max_stream_duration(), path + ".max_stream_duration", "not supported for clusters",
            errors);
   RefuseIf(o.headers_with_underscores_action() != core::HttpProtocolOptions::ALLOW,

@@ -87,6 +87,48 @@ void ApplyMutations(const std::vector<HeaderMutation>& mutations, const StreamFi
   }
 }
 
+// Applies the list of one route, virtual host or table: removals first, then every value and every condition sees what
+// was there before the list, then replacements, then additions; as Envoy does.
+template <typename Headers, typename Copy>
+void ApplyMutationsTogether(const std::vector<HeaderMutation>& mutations, const StreamFields& fields,
+                            std::string* scratch, Copy&& copy, Headers& headers) {
+  struct Change {
+    const HeaderMutation* mutation;
+    std::string_view value;
+  };
+  constexpr size_t kFew = 16;
+  Change few[kFew];
+  std::vector<Change> many;
+  Change* changes = few;
+  if (mutations.size() > kFew) {
+    many.resize(mutations.size());
+    changes = many.data();
+  }
+  size_t count = 0;
+  for (const HeaderMutation& m : mutations) {
+    if (m.op == HeaderMutation::Op::kRemove) headers.Remove(std::string_view(m.name));
+  }
+  for (const HeaderMutation& m : mutations) {
+    using Op = HeaderMutation::Op;
+    if (m.op == Op::kRemove || m.op == Op::kRemoveOnMatch) continue;
+    if (m.op == Op::kAddIfAbsent && headers.Get(std::string_view(m.name)).has_value()) continue;
+    if (m.op == Op::kOverwriteIfExists && !headers.Get(std::string_view(m.name)).has_value()) continue;
+    std::string_view value = m.Value(fields, scratch);
+    if (value.empty() && !m.keep_empty) continue;
+    changes[count++] = {&m, m.format != nullptr ? copy(value) : value};
+  }
+  auto replaces = [](const Change& c) {
+    return c.mutation->op == HeaderMutation::Op::kOverwrite ||
+           c.mutation->op == HeaderMutation::Op::kOverwriteIfExists;
+  };
+  for (size_t i = 0; i < count; ++i) {
+    if (replaces(changes[i])) headers.Set(std::string_view(changes[i].mutation->name), changes[i].value);
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (!replaces(changes[i])) headers.Add(std::string_view(changes[i].mutation->name), changes[i].value);
+  }
+}
+
 // Compilers. `path` is the field's path for errors; false when there was an error.
 bool CompileHeaderValue(const envoy::config::core::v3::HeaderValueOption& option, const std::string& path,
                         Errors* errors, std::vector<HeaderMutation>* out);

@@ -166,6 +166,22 @@ void ForEachToken(std::string_view list, F f) {
   }
 }
 
+// Never let a peer strip the fields that framing, routing and identity rest on.
+bool MayBeNominated(std::string_view name) {
+  switch (IdentifyHeader(name)) {
+    case HeaderId::kConnection:  // goes anyway
+    case HeaderId::kHost:
+    case HeaderId::kContentLength:
+    case HeaderId::kTransferEncoding:
+    case HeaderId::kTe:
+    case HeaderId::kXForwardedFor:
+    case HeaderId::kXForwardedProto:
+      return false;
+    default:
+      return !EqualsIgnoreCase(name, "x-forwarded-client-cert");
+  }
+}
+
 }  // namespace
 
 bool ListHasToken(std::string_view list, std::string_view token) {
@@ -178,24 +194,20 @@ bool ListHasToken(std::string_view list, std::string_view token) {
 }
 
 void RemoveHopByHop(HeaderMap& headers) {
+  // Whoever offers h2c sends its settings along; the offer is not taken and not passed on (RFC 9113
+  // section 3.1).
+  if (headers.Has(HeaderId::kUpgrade)) headers.Remove("http2-settings");
   if (headers.Has(HeaderId::kConnection)) {
     // Each element of each Connection field nominates a field of this hop only.
-    std::string_view lists[8];
-    size_t n = 0;
-    for (const Header& h : headers) {
-      if (h.id == HeaderId::kConnection && n < std::size(lists)) lists[n++] = h.value;
-    }
-    for (size_t i = 0; i < n; ++i) {
-      ForEachToken(lists[i], [&](std::string_view t) {
-        HeaderId id = IdentifyHeader(t);
-        // Never let a peer strip the fields that framing, routing and identity rest on.
-        if (id != HeaderId::kHost && id != HeaderId::kContentLength &&
-            id != HeaderId::kTransferEncoding && id != HeaderId::kTe &&
-            id != HeaderId::kXForwardedFor && id != HeaderId::kXForwardedProto) {
-          headers.Remove(t);
-        }
+    for (size_t i = 0; i < headers.size(); ++i) {
+      if (headers[i].id != HeaderId::kConnection) continue;
+      const std::string_view list = headers[i].value;
+      ForEachToken(list, [&](std::string_view t) {
+        if (MayBeNominated(t)) headers.Remove(t);
         return true;
       });
+      // Fields before this one may be gone by now.
+      while (headers[i].id != HeaderId::kConnection || headers[i].value.data() != list.data()) --i;
     }
     headers.Remove(HeaderId::kConnection);
   }

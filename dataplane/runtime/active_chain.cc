@@ -14,6 +14,9 @@ http::h1::ServerOptions Http1Options(const proxy::HttpManagerSpec& http, uint32_
   http::h1::ServerOptions o;
   o.limits.max_bytes = http.max_request_head_bytes;
   o.limits.max_headers = http.max_request_headers;
+  o.limits.http10 = http.accept_http_10 ? http::h1::Http10::kNeedHost : http::h1::Http10::kRefuse;
+  o.limits.http10_host = http.default_host_for_http_10;
+  o.header_case = http.header_case;
   o.idle_timeout = http.idle_timeout;
   // The request's timeout counts from its first byte, so it bounds the head too.
   o.head_timeout = http.request_headers_timeout;

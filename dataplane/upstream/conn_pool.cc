@@ -47,6 +47,8 @@ ConnPool::ConnPool(HostContext& host, Protocol protocol, std::string sni)
   http1_.max_requests = spec_.max_requests_per_connection;
   http1_.max_duration = spec_.max_connection_duration;
   http1_.limits.max_bytes = spec_.max_response_head_bytes;
+  http1_.limits.max_headers = spec_.max_response_headers;
+  http1_.header_case = spec_.header_case;
   http1_.buffer_bytes = std::clamp<uint32_t>(spec_.buffer_limit, 16 * 1024, 64 * 1024);
   http2_ = spec_.http2 != nullptr ? *spec_.http2 : DefaultHttp2();
   http2_.max_head_bytes = spec_.max_response_head_bytes;

@@ -75,6 +75,7 @@ void ProxyUnderTest::Listen(const std::string& routes_yaml,
                             const std::function<void(proxy::HttpManagerSpec&)>& change) {
   auto http = std::make_shared<proxy::HttpManagerSpec>();
   http->stat_prefix = "test";
+  http->accept_http_10 = true;
   http->rds_name = "routes";
   if (change) change(*http);
   auto listener = std::make_shared<config::ListenerSpec>();

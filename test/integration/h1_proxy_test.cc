@@ -206,14 +206,15 @@ TEST_F(H1Proxy, Http10ClosesUnlessAsked) {
   EXPECT_EQ(BodyOf(c.ReadAll()), "hi");
 }
 
-TEST_F(H1Proxy, ExpectContinueIsAnsweredHere) {
-  Up([](const std::string& q, int) { return FakeUpstream::Action{FakeUpstream::Ok(BodyOf(q))}; });
+TEST_F(H1Proxy, ExpectContinueGoesToTheUpstream) {
+  Up([](const std::string& q, int) {
+    return FakeUpstream::Action{"HTTP/1.1 100 Continue\r\n\r\n" + FakeUpstream::Ok(BodyOf(q))};
+  });
   RawClient c(proxy_.address());
-  c.Send("POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+  c.Send("POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc");
   EXPECT_EQ(StatusOf(c.ReadResponse()), 100);
-  c.Send("abc");
   EXPECT_EQ(BodyOf(c.ReadResponse()), "abc");
-  EXPECT_EQ(HeaderOf(upstream_->requests()[0], "expect"), "");
+  EXPECT_EQ(HeaderOf(upstream_->requests()[0], "expect"), "100-continue");
 }
 
 TEST_F(H1Proxy, EarlyHintsPass) {

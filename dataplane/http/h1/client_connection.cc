@@ -11,42 +11,41 @@ namespace weft::http::h1 {
 namespace {
 constexpr size_t kOutHighBytes = 64 * 1024;
 constexpr size_t kMaxFreeMessages = 256;
+// An upstream that answers with 1xx for ever never answers.
+constexpr uint32_t kMaxInformational = 64;
+// How long the last bytes of a tunnel may take whose other side is gone.
+constexpr MonoNanos kLastBytesTimeout = 5 * kSecond;
 }  // namespace
 
 // State of one request under way; pooled.
 struct ClientMessage {
-  HeadParser parser;
-  ChunkedDecoder chunks;
-  TrailerParser trailer_parser;
+  IncomingMessage in;
   ResponseHead head;
-  HeaderMap trailers;
-  buffer::BlockRef head_block, trailer_block;
-  buffer::BodyPipe body;    // response body
   buffer::SliceBuffer out;  // request bytes not yet taken by the kernel
   buffer::SliceBuffer chunk;
   buffer::BodyPipe* request_body = nullptr;
-  int64_t body_left = 0, request_left = 0;
-  uint64_t received = 0, sent = 0;
+  buffer::BodyPipe* tunnel_body = nullptr;  // becomes request_body once the tunnel is open
+  std::string_view upgrade;                 // of the request
+  int64_t request_left = 0;
+  uint64_t received = 0, sent = 0;  // with heads and framing
+  uint32_t informational = 0;
   BodyFraming request_framing = BodyFraming::kNone;
-  bool request_complete = false, notify = false, got_byte = false;
-  char method[8] = {};  // enough to tell HEAD and CONNECT
+  bool request_complete = false, got_byte = false;
+  bool tunnel = false, write_ended = false;  // the latter: our side of the tunnel
+  char method[8] = {};                       // enough to tell HEAD and CONNECT
 
   void Clear() {
-    parser.Reset();
-    chunks.Reset();
-    trailer_parser.Reset();
+    in.Clear();
     head.Clear();
-    trailers.Clear();
-    head_block.reset();
-    trailer_block.reset();
-    body.Reset(nullptr);
     out.Clear();
     chunk.Clear();
-    request_body = nullptr;
-    body_left = request_left = 0;
+    request_body = tunnel_body = nullptr;
+    upgrade = {};
+    request_left = 0;
     received = sent = 0;
+    informational = 0;
     request_framing = BodyFraming::kNone;
-    request_complete = notify = got_byte = false;
+    request_complete = got_byte = tunnel = write_ended = false;
   }
 };
 
@@ -118,8 +117,12 @@ void ClientConnection::SendRequest(const RequestHead& head, buffer::BodyPipe* bo
   size_t n = std::min(head.method.size(), sizeof(m_->method) - 1);
   memcpy(m_->method, head.method.data(), n);
   m_->method[n] = 0;
-  m_->request_framing = WriteRequest(head, context_.slab, m_->out);
+  m_->request_framing = WriteRequest(head, context_.slab, m_->out, options_.header_case);
   m_->request_left = head.content_length;
+  if (head.wants_tunnel()) {
+    m_->tunnel_body = body;
+    m_->upgrade = head.upgrade;
+  }
   if (body == nullptr || m_->request_framing == BodyFraming::kNone) {
     m_->request_complete = true;
     Flush();
@@ -143,13 +146,15 @@ void ClientConnection::OnPipeReady() {
       pipe.Pull(m_->chunk);
       WriteChunk(m_->chunk, context_.slab, m_->out);
     } else {
-      m_->request_left -= static_cast<int64_t>(pipe.Pull(m_->out));
+      const size_t n = pipe.Pull(m_->out);
+      if (m_->request_framing == BodyFraming::kLength)
+        m_->request_left -= static_cast<int64_t>(n);
     }
   }
   if (pipe.finished()) {
     if (m_->request_framing == BodyFraming::kChunked) {
-      WriteLastChunk(pipe.trailers(), context_.slab, m_->out);
-    } else if (m_->request_left != 0) {
+      WriteLastChunk(pipe.trailers(), context_.slab, m_->out, options_.header_case);
+    } else if (m_->request_framing == BodyFraming::kLength && m_->request_left != 0) {
       Reset(
           {ErrorCode::kInternal, Side::kLocal, false, 0, "request body does not match its length"});
       return;
@@ -172,10 +177,13 @@ void ClientConnection::Flush() {
     m_->out.Clear();
     close_after_ = true;
     OnReadable();
-    if (state_ == State::kHead && m_ != nullptr && !m_->got_byte) OnEof(-rc);
+    if (m_ == nullptr || state_ == State::kClosed) return;
+    if ((state_ == State::kHead && !m_->got_byte) || m_->tunnel) OnEof(-rc);
     return;
   }
-  if (rc == 0 && m_->request_complete) MaybeEnd();
+  if (rc != 0 || !m_->request_complete) return;
+  if (m_->tunnel && !std::exchange(m_->write_ended, true)) transport_->ShutdownWrite();
+  MaybeEnd();
 }
 
 void ClientConnection::OnWritable() {
@@ -189,9 +197,9 @@ void ClientConnection::RunAtTurnEnd() {
   if (state_ == State::kClosed || m_ == nullptr) return;
   if (m_->request_body != nullptr) OnPipeReady();
   if (state_ == State::kClosed || m_ == nullptr) return;
-  if (state_ == State::kBody || state_ == State::kChunkedBody || state_ == State::kUntilClose) {
+  if (state_ == State::kBody) {
     Process();
-    if (reading_off_ && state_ != State::kClosed && (m_ == nullptr || !m_->body.full())) {
+    if (reading_off_ && state_ != State::kClosed && (m_ == nullptr || !m_->in.body.full())) {
       reading_off_ = false;
       transport_->SetReading(true);
     }
@@ -200,37 +208,14 @@ void ClientConnection::RunAtTurnEnd() {
 
 // ---- response
 
-bool ClientConnection::EnsureReadSpace() {
-  constexpr uint32_t kMinSpace = 2048;
-  bool in_head = state_ == State::kHead || state_ == State::kTrailers;
-  if (!block_) {
-    block_ = bulk_ ? context_.slab.GetBulk() : context_.slab.Get();
-    begin_ = end_ = 0;
-    return true;
-  }
-  if (begin_ == end_ && !in_head) {
-    if (block_->refs() == 1 && !(bulk_ && block_->capacity() < buffer::Slab::kBulkBlockBytes)) {
-      begin_ = end_ = 0;
-      return true;
-    }
-    if (block_->capacity() - end_ >= kMinSpace && !bulk_) return true;
-    block_ = bulk_ ? context_.slab.GetBulk() : context_.slab.Get();
-    begin_ = end_ = 0;
-    return true;
-  }
-  if (end_ < block_->capacity()) return true;
-  uint32_t used = end_ - begin_;
-  uint32_t most = options_.limits.max_bytes + 4096;
-  if (!in_head || used >= most) return false;
-  buffer::BlockRef bigger =
-      context_.slab.GetLarge(std::min(std::max(used * 2, buffer::Slab::kBlockBytes), most));
-  memcpy(bigger->data(), block_->data() + begin_, used);
-  (state_ == State::kHead ? m_->head.headers : m_->trailers)
-      .Rebase(block_->data() + begin_, used, bigger->data());
-  block_ = std::move(bigger);
-  begin_ = 0;
-  end_ = used;
-  return true;
+bool ClientConnection::MakeReadSpace() {
+  const bool in_head = state_ == State::kHead;
+  if (!in_head && !m_->in.in_trailers()) return in_.MakeSpace(context_.slab);
+  return in_.MakeSectionSpace(context_.slab, options_.limits.max_bytes + 4096,
+                              [&](const char* from, uint32_t size, const char* to) {
+                                (in_head ? m_->head.headers : m_->in.trailers)
+                                    .Rebase(from, size, to);
+                              });
 }
 
 void ClientConnection::OnReadable() {
@@ -253,24 +238,17 @@ void ClientConnection::OnReadable() {
     transport_->SetReading(false);
     return;
   }
-  bool blocked =
-      (state_ == State::kBody || state_ == State::kChunkedBody || state_ == State::kUntilClose) &&
-      m_->body.full();
-  if (blocked || !EnsureReadSpace()) {
+  if ((state_ == State::kBody && m_->in.body.full()) || !MakeReadSpace()) {
     reading_off_ = true;
     transport_->SetReading(false);
     return;
   }
-  uint32_t space = block_->capacity() - end_;
-  iovec iov = {block_->data() + end_, space};
-  ssize_t n = transport_->Read(&iov, 1);
+  ssize_t n = in_.Read(*transport_, state_ == State::kBody);
   if (n <= 0) {
     if (n != -EAGAIN) OnEof(static_cast<int>(-n));
     return;
   }
   m_->got_byte = true;
-  bulk_ = static_cast<uint32_t>(n) == space && state_ != State::kHead;
-  end_ += static_cast<uint32_t>(n);
   total_received_ += static_cast<uint64_t>(n);
   m_->received += static_cast<uint64_t>(n);
   Process();
@@ -286,14 +264,7 @@ void ClientConnection::Process() {
         more = ProcessHead();
         break;
       case State::kBody:
-      case State::kUntilClose:
         more = ProcessBody();
-        break;
-      case State::kChunkedBody:
-        more = ProcessChunks();
-        break;
-      case State::kTrailers:
-        more = ProcessTrailers();
         break;
       case State::kIdle:
       case State::kDone:
@@ -304,128 +275,86 @@ void ClientConnection::Process() {
   }
   processing_ = false;
   if (state_ == State::kClosed || m_ == nullptr) return;
-  if (m_->notify) {
-    m_->notify = false;
-    m_->body.Notify();
-    if (state_ == State::kClosed || m_ == nullptr) return;
-  }
-  if (state_ == State::kDone) MaybeEnd();
+  m_->in.Notify();
+  if (state_ == State::kDone && m_ != nullptr) MaybeEnd();
 }
 
 bool ClientConnection::ProcessHead() {
-  std::string_view in(block_ ? block_->data() + begin_ : nullptr, end_ - begin_);
-  switch (m_->parser.ParseResponse(in, options_.limits, m_->method, &m_->head)) {
+  switch (m_->in.parser.ParseResponse(in_.view(), options_.limits, Asked(m_->method, m_->upgrade),
+                                      &m_->head)) {
     case HeadParser::Result::kNeedMore:
       return false;
     case HeadParser::Result::kError:
-      Reset({ErrorCode::kProtocol, Side::kUpstream, false, 0, m_->parser.error().detail});
+      Reset({ErrorCode::kProtocol, Side::kUpstream, false, 0, m_->in.parser.error().detail});
       return false;
     case HeadParser::Result::kDone:
       break;
   }
-  begin_ += static_cast<uint32_t>(m_->parser.head_bytes());
-  if (m_->head.status < 200) {
-    if (m_->head.status == 101) {
-      Reset({ErrorCode::kProtocol, Side::kUpstream, false, 0, "101 without an upgrade"});
-      return false;
-    }
-    RemoveHopByHop(m_->head.headers);
-    if (events_ != nullptr) events_->OnInformational(m_->head);
-    if (state_ != State::kHead) return false;
-    m_->head.Clear();
-    m_->parser.Reset();
-    return true;
-  }
-  m_->head_block = block_;
-  if (!m_->parser.keep_alive()) close_after_ = true;
+  in_.Consume(m_->in.parser.head_bytes());
+  if (m_->head.status < 200 && !m_->head.tunnel) return ProcessInformational();
+  m_->in.head_block = in_.block();
+  if (!m_->in.parser.keep_alive()) close_after_ = true;
   if (!m_->head.has_body) {
     state_ = State::kDone;
     if (events_ != nullptr) events_->OnResponse(m_->head, nullptr);
     return true;
   }
-  m_->body.Reset(this, options_.buffer_bytes);
-  m_->body_left = m_->head.content_length;
-  state_ = m_->parser.chunked()       ? State::kChunkedBody
-           : m_->parser.until_close() ? State::kUntilClose
-                                      : State::kBody;
-  if (events_ != nullptr) events_->OnResponse(m_->head, &m_->body);
+  m_->in.StartBody(this, options_.buffer_bytes, m_->head.content_length);
+  state_ = State::kBody;
+  if (m_->head.tunnel) OpenTunnel();
+  if (events_ != nullptr) events_->OnResponse(m_->head, &m_->in.body);
   if (state_ == State::kClosed) return false;
-  m_->notify = true;
+  m_->in.notify = true;
   return true;
 }
 
+bool ClientConnection::ProcessInformational() {
+  if (++m_->informational > kMaxInformational) {
+    Reset({ErrorCode::kProtocol, Side::kUpstream, false, 0, "too many informational responses"});
+    return false;
+  }
+  RemoveHopByHop(m_->head.headers);
+  if (events_ != nullptr) events_->OnInformational(m_->head);
+  if (state_ != State::kHead) return false;
+  m_->head.Clear();
+  m_->in.parser.Reset();
+  return true;
+}
+
+// The upstream agreed: from here on bytes go both ways as they come.
+void ClientConnection::OpenTunnel() {
+  m_->tunnel = true;
+  m_->request_framing = BodyFraming::kUntilClose;
+  m_->request_complete = false;
+  m_->request_body = std::exchange(m_->tunnel_body, nullptr);
+  m_->request_body->set_consumer(this);
+  context_.loop.AtTurnEnd(this);  // once our owner has seen the head
+}
+
 bool ClientConnection::ProcessBody() {
-  if (m_->body.full()) return false;
-  size_t n = end_ - begin_;
-  if (state_ == State::kBody) n = std::min(n, static_cast<size_t>(m_->body_left));
-  if (n > 0) {
-    m_->body.Write(buffer::Slice(block_, block_->data() + begin_, n));
-    begin_ += static_cast<uint32_t>(n);
-    m_->notify = true;
-  }
-  if (state_ == State::kBody) {
-    m_->body_left -= static_cast<int64_t>(n);
-    if (m_->body_left == 0) ResponseComplete(nullptr);
-  }
-  return false;
-}
-
-bool ClientConnection::ProcessChunks() {
-  while (!m_->body.full()) {
-    std::string_view in(block_ ? block_->data() + begin_ : nullptr, end_ - begin_);
-    std::string_view data;
-    ChunkedDecoder::Result r = m_->chunks.Next(&in, &data);
-    begin_ = end_ - static_cast<uint32_t>(in.size());
-    switch (r) {
-      case ChunkedDecoder::Result::kNeedMore:
-        return false;
-      case ChunkedDecoder::Result::kData:
-        if (data.size() < buffer::BodyPipe::kCopyBelow) {
-          m_->body.WriteCopy(context_.slab, data);
-        } else {
-          m_->body.Write(buffer::Slice(block_, data.data(), data.size()));
-        }
-        m_->notify = true;
-        break;
-      case ChunkedDecoder::Result::kTrailers:
-        state_ = State::kTrailers;
-        return true;
-      case ChunkedDecoder::Result::kError:
-        Reset({ErrorCode::kProtocol, Side::kUpstream, false, 0, m_->chunks.error().detail});
-        return false;
-    }
-  }
-  return false;
-}
-
-bool ClientConnection::ProcessTrailers() {
-  std::string_view in(block_ ? block_->data() + begin_ : nullptr, end_ - begin_);
-  switch (m_->trailer_parser.Parse(in, options_.limits, &m_->trailers)) {
-    case HeadParser::Result::kNeedMore:
+  switch (m_->in.ReadBody(in_, context_.slab, options_.limits)) {
+    case IncomingMessage::Result::kNeedMore:
+      if (m_->tunnel && in_.empty()) in_.Release();
       return false;
-    case HeadParser::Result::kError:
-      Reset({ErrorCode::kProtocol, Side::kUpstream, false, 0, m_->trailer_parser.error().detail});
+    case IncomingMessage::Result::kComplete:
+      state_ = State::kDone;
       return false;
-    case HeadParser::Result::kDone:
-      break;
+    case IncomingMessage::Result::kError:
+      Reset({ErrorCode::kProtocol, Side::kUpstream, false, 0, m_->in.error.detail});
+      return false;
   }
-  begin_ += static_cast<uint32_t>(m_->trailer_parser.bytes());
-  if (!m_->trailers.empty()) m_->trailer_block = block_;
-  ResponseComplete(m_->trailers.empty() ? nullptr : &m_->trailers);
   return false;
-}
-
-void ClientConnection::ResponseComplete(const HeaderMap* trailers) {
-  m_->body.End(trailers);
-  m_->notify = true;
-  state_ = State::kDone;
 }
 
 // Returns the connection to the pool once the exchange's owner let go and both messages are
 // complete.
 void ClientConnection::MaybeEnd() {
   if (state_ != State::kDone || events_ != nullptr || processing_) return;
-  if (begin_ != end_)
+  if (m_->tunnel && m_->request_complete && !m_->out.empty()) {
+    idle_timer_.Arm(kLastBytesTimeout);  // the other side's last bytes are leaving
+    return;
+  }
+  if (!in_.empty())
     close_after_ = true;  // bytes behind the response: not ours, so nothing after them is trusted
   if (TooOld()) {
     close_after_ = true;
@@ -441,8 +370,7 @@ void ClientConnection::MaybeEnd() {
   } else {
     m_.reset();
   }
-  block_.reset();
-  begin_ = end_ = 0;
+  in_.Release();
   state_ = State::kIdle;
   ArmIdleTimer();
   owner_->OnIdle(*this);
@@ -455,7 +383,15 @@ void ClientConnection::Release() {
     if (lent) owner_->OnIdle(*this);
     return;
   }
-  m_->request_body = nullptr;
+  if (m_->tunnel && m_->request_body != nullptr && m_->request_body->ended()) {
+    // The other side is gone, but not its last bytes.
+    m_->request_body->Pull(m_->out);
+    m_->request_complete = true;
+    m_->request_body = nullptr;
+    Flush();
+    if (state_ == State::kClosed) return;
+  }
+  m_->request_body = m_->tunnel_body = nullptr;
   // The response's bytes are all in the pipe, which its consumer has emptied or given up.
   if (state_ == State::kDone) {
     MaybeEnd();
@@ -468,11 +404,11 @@ void ClientConnection::OnPipeSpace() { context_.loop.AtTurnEnd(this); }
 
 void ClientConnection::OnEof(int error) {
   close_cause_ = CloseCause::kPeer;
-  if (state_ == State::kUntilClose && error == 0) {
-    ResponseComplete(nullptr);
+  if (state_ == State::kBody && error == 0 &&
+      m_->in.EndOfStream() == IncomingMessage::Result::kComplete) {
+    state_ = State::kDone;
     close_after_ = true;
-    m_->notify = false;
-    m_->body.Notify();
+    m_->in.Notify();
     if (state_ == State::kDone && m_ != nullptr) MaybeEnd();
     return;
   }
@@ -480,6 +416,7 @@ void ClientConnection::OnEof(int error) {
           m_->got_byte ? std::string_view("upstream closed in the middle of a response")
                        : std::string_view("upstream closed before a response")};
   e.unprocessed = m_->sent == 0;
+  e.connection_lost = true;
   Reset(e);
 }
 
@@ -487,9 +424,9 @@ void ClientConnection::Reset(const Error& error) {
   ClientStreamEvents* events = std::exchange(events_, nullptr);
   Error e = error;
   if (m_ != nullptr) {
-    m_->request_body = nullptr;
-    m_->notify = false;
-    m_->body.Fail(e);
+    m_->request_body = m_->tunnel_body = nullptr;
+    m_->in.notify = false;
+    m_->in.body.Fail(e);
   }
   Close();
   if (events != nullptr) events->OnClientReset(e);
@@ -510,9 +447,9 @@ void ClientConnection::Close() {
   idle_timer_.Cancel();
   TurnEndTask::Unlink();
   if (m_ != nullptr) {
-    m_->body.DetachProducer();
-    m_->request_body = nullptr;
-    m_->notify = false;
+    m_->in.body.DetachProducer();
+    m_->request_body = m_->tunnel_body = nullptr;
+    m_->in.notify = false;
   }
   ClientStreamEvents* events = std::exchange(events_, nullptr);
   owner_->OnClosed(*this);

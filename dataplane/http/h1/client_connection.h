@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "dataplane/event/loop.h"
-#include "dataplane/http/h1/head_parser.h"
+#include "dataplane/http/h1/incoming.h"
 #include "dataplane/http/h1/serializer.h"
 #include "dataplane/http/stream.h"
 
@@ -18,6 +18,7 @@ struct ClientOptions {
   uint32_t max_requests = 0;                // on one connection; 0: no limit
   MonoNanos max_duration = 0;               // since it was made, then it ends when idle; 0: none
   uint32_t buffer_bytes = 64 * 1024;
+  HeaderCase header_case = HeaderCase::kAsReceived;  // of requests
 };
 
 struct ClientMessage;
@@ -91,11 +92,8 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
   enum class State : uint8_t {
     kIdle,
     kHead,
-    kBody,
-    kChunkedBody,
-    kUntilClose,
-    kTrailers,
-    kDone,
+    kBody,  // or an open tunnel that the peer has not ended
+    kDone,  // the response is whole
     kClosed
   };
 
@@ -105,13 +103,12 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
   void OnPipeReady() override;
   void RunAtTurnEnd() override;
 
-  bool EnsureReadSpace();
+  bool MakeReadSpace();
   void Process();
   bool ProcessHead();
+  bool ProcessInformational();
   bool ProcessBody();
-  bool ProcessChunks();
-  bool ProcessTrailers();
-  void ResponseComplete(const HeaderMap* trailers);
+  void OpenTunnel();
   void MaybeEnd();
   void Flush();
   void Reset(const Error& error);
@@ -126,8 +123,7 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
   Owner* owner_;
   ClientStreamEvents* events_ = nullptr;
   std::unique_ptr<ClientMessage> m_;
-  buffer::BlockRef block_;
-  uint32_t begin_ = 0, end_ = 0;
+  ReadBuffer in_;
   event::Timer idle_timer_;
   const MonoNanos created_;
   uint64_t requests_ = 0, total_received_ = 0, total_sent_ = 0;
@@ -136,7 +132,6 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
   bool close_after_ = false;
   bool processing_ = false;
   bool reading_off_ = false;
-  bool bulk_ = false;
   bool cut_short_ = false;
 };
 

@@ -21,7 +21,7 @@ constexpr std::array<uint8_t, 256> MakeClasses() {
     if (c == '\t' || (c >= 0x20 && c != 0x7f)) v |= kValueChar;
     if (c > 0x20 && c < 0x7f && c != '#') v |= kTargetChar;
     if (alnum || (c != 0 && c < 127 &&
-                  std::string_view("-._~%!$&'()*+,;=:[]").find(static_cast<char>(c)) !=
+                  std::string_view("-._~%!$&'()*+,;=").find(static_cast<char>(c)) !=
                       std::string_view::npos)) {
       v |= kHostChar;
     }
@@ -43,7 +43,23 @@ std::string_view TrimOws(std::string_view s) {
   return s;
 }
 
+bool IsHex(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
 enum class LineResult { kLine, kNeedMore, kBad };
+
+// Whether a comma-separated list has an element that is not `token`.
+bool ListHasOther(std::string_view list, std::string_view token) {
+  while (!list.empty()) {
+    const size_t comma = list.find(',');
+    const std::string_view element = TrimOws(list.substr(0, comma));
+    if (!element.empty() && !EqualsIgnoreCase(element, token)) return true;
+    if (comma == std::string_view::npos) break;
+    list.remove_prefix(comma + 1);
+  }
+  return false;
+}
 
 // Finds the next CRLF-terminated line of `buf` from *at; *scan remembers how far was looked.
 LineResult TakeLine(std::string_view buf, size_t* at, size_t* scan, std::string_view* line) {
@@ -85,7 +101,36 @@ std::string_view SplitField(std::string_view line, std::string_view* name,
 
 bool IsToken(std::string_view s) { return !s.empty() && All(s, kTokenChar); }
 bool IsFieldValue(std::string_view s) { return All(s, kValueChar); }
-bool IsAuthority(std::string_view s) { return !s.empty() && All(s, kHostChar); }
+
+bool IsAuthority(std::string_view s, bool need_port) {
+  std::string_view host, rest;
+  if (s.starts_with('[')) {  // IP-literal, RFC 3986 section 3.2.2
+    const size_t end = s.find(']');
+    if (end == std::string_view::npos || end < 3) return false;
+    for (char c : s.substr(1, end - 1)) {
+      if (!IsHex(c) && c != ':' && c != '.') return false;
+    }
+    host = s.substr(0, end + 1);
+    rest = s.substr(end + 1);
+  } else {
+    host = s.substr(0, s.find(':'));
+    rest = s.substr(host.size());
+    if (!All(host, kHostChar)) return false;
+    for (size_t at = host.find('%'); at != std::string_view::npos; at = host.find('%', at + 1)) {
+      if (at + 2 >= host.size() || !IsHex(host[at + 1]) || !IsHex(host[at + 2])) return false;
+    }
+  }
+  if (host.empty()) return false;
+  if (rest.empty()) return !need_port;
+  if (rest[0] != ':' || rest.size() > 6) return false;
+  uint32_t port = 0;
+  for (char c : rest.substr(1)) {
+    if (c < '0' || c > '9') return false;
+    port = port * 10 + static_cast<uint32_t>(c - '0');
+  }
+  if (rest.size() == 1) return !need_port;  // "host:" is host (RFC 3986 section 3.2.3)
+  return port <= 65535 && (port > 0 || !need_port);
+}
 
 bool HeadParser::Field(std::string_view line, const HeadLimits& limits, HeaderMap* headers) {
   std::string_view name, value;
@@ -96,7 +141,8 @@ bool HeadParser::Field(std::string_view line, const HeadLimits& limits, HeaderMa
   return true;
 }
 
-bool HeadParser::RequestLine(std::string_view line, RequestHead* head) {
+bool HeadParser::RequestLine(std::string_view line, const HeadLimits& limits,
+                             RequestHead* head) {
   size_t sp1 = line.find(' ');
   size_t sp2 = line.rfind(' ');
   if (sp1 == std::string_view::npos || sp2 == sp1)
@@ -109,6 +155,8 @@ bool HeadParser::RequestLine(std::string_view line, RequestHead* head) {
     return Fail(400, "the request line does not end with an HTTP version");
   }
   if (version[5] != '1') return Fail(505, "HTTP version not supported");
+  if (version[7] == '0' && limits.http10 == Http10::kRefuse)
+    return Fail(426, "HTTP/1.0 is not served here");
   if (version[7] > '1')
     version = "HTTP/1.1";  // a higher minor version is answered as 1.1 (RFC 9110 section 2.5)
   head->protocol = version[7] == '0' ? Protocol::kHttp10 : Protocol::kHttp11;
@@ -116,7 +164,7 @@ bool HeadParser::RequestLine(std::string_view line, RequestHead* head) {
     return Fail(400, "the request target has a forbidden character");
   head->method = method;
   if (method == "CONNECT") {  // authority-form, RFC 9112 section 3.2.3
-    if (!IsAuthority(target)) return Fail(400, "CONNECT needs host:port as its target");
+    if (!IsAuthority(target, true)) return Fail(400, "CONNECT needs host:port as its target");
     head->authority = target;
     head->path = {};
     absolute_form_ = true;
@@ -161,7 +209,7 @@ bool HeadParser::StatusLine(std::string_view line, ResponseHead* head) {
     if (line[i] < '0' || line[i] > '9') return Fail(502, "the status code is not three digits");
     status = status * 10 + (line[i] - '0');
   }
-  if (status < 100) return Fail(502, "the status code is below 100");
+  if (status < 100 || status > 599) return Fail(502, "the status code is not within 100 to 599");
   if (line.size() > 12 && line[12] != ' ') return Fail(502, "the status code is not three digits");
   if (!All(line.substr(12), kValueChar))
     return Fail(502, "the reason phrase has a control character");
@@ -216,12 +264,17 @@ bool HeadParser::Connection(const HeaderMap& headers, bool http10) {
   return true;
 }
 
-bool HeadParser::FinishRequest(RequestHead* head) {
+bool HeadParser::FinishRequest(const HeadLimits& limits, RequestHead* head) {
   HeaderMap& h = head->headers;
   bool http10 = head->protocol == Protocol::kHttp10;
   const Header* host = h.Find(HeaderId::kHost);
   if (host == nullptr) {
     if (!http10) return Fail(400, "no Host header");
+    if (!absolute_form_) {
+      if (limits.http10 == Http10::kNeedHost && limits.http10_host.empty())
+        return Fail(400, "no Host header");
+      head->authority = limits.http10_host;
+    }
   } else {
     if (h.Count("host") > 1) return Fail(400, "more than one Host header");
     if (!host->value.empty() && !IsAuthority(host->value))
@@ -238,25 +291,60 @@ bool HeadParser::FinishRequest(RequestHead* head) {
   head->has_body = chunked_ || length > 0;
   head->content_length = chunked_ ? kUnknownLength : (length > 0 ? length : 0);
   if (const Header* e = h.Find(HeaderId::kExpect)) {
-    if (!EqualsIgnoreCase(e->value, "100-continue"))
+    if (h.Count("expect") > 1 || !EqualsIgnoreCase(e->value, "100-continue"))
       return Fail(417, "Expect asks for something unknown");
     head->expect_continue = head->has_body && !http10;
     h.Remove(HeaderId::kExpect);
   }
-  if (has_upgrade_token_ && !http10) {
-    if (const Header* u = h.Find(HeaderId::kUpgrade)) head->upgrade = u->value;
+  return FinishUpgrade(head);
+}
+
+bool HeadParser::FinishUpgrade(RequestHead* head) {
+  const Header* u = has_upgrade_token_ ? head->headers.Find(HeaderId::kUpgrade) : nullptr;
+  if (head->is_connect()) {
+    // What a recipient makes of content, or of a second tunnel, is anybody's guess (RFC 9110
+    // section 9.3.6).
+    if (head->has_body) return Fail(400, "CONNECT has content");
+    if (head->protocol == Protocol::kHttp10) return Fail(400, "CONNECT in HTTP/1.0");
+    if (u != nullptr) return Fail(400, "CONNECT and Upgrade in one request");
+    return true;
   }
+  if (u == nullptr) return true;
+  if (head->headers.Count("upgrade") > 1) return Fail(400, "more than one Upgrade header");
+  // Not over HTTP/1.0 (RFC 9110 section 7.8); not in the middle of a message; and HTTP/2 is never
+  // upgraded to (RFC 9113 section 3.1). The request goes on as what it is otherwise.
+  if (head->protocol == Protocol::kHttp10 || head->has_body) return true;
+  if (!ListHasOther(u->value, "h2c")) return true;
+  head->upgrade = u->value;
   return true;
 }
 
-bool HeadParser::FinishResponse(std::string_view request_method, ResponseHead* head) {
+bool HeadParser::FinishTunnel(const Asked& asked, ResponseHead* head) {
+  if (head->status == 101) {
+    // A switch that nobody asked for, or to something else, would leave the two sides with different
+    // ideas of what the next bytes are (RFC 9110 section 7.8).
+    const Header* u = head->headers.Find(HeaderId::kUpgrade);
+    if (asked.upgrade.empty() || head->protocol == Protocol::kHttp10 || !has_upgrade_token_ ||
+        u == nullptr || head->headers.Count("upgrade") > 1 ||
+        !EqualsIgnoreCase(u->value, asked.upgrade)) {
+      return Fail(502, "101 without the upgrade that was asked for");
+    }
+    if (chunked_) return Fail(502, "a body is announced for a status that has none");
+    head->upgrade = u->value;
+  }
+  head->tunnel = head->has_body = until_close_ = true;
+  head->content_length = kUnknownLength;
+  chunked_ = keep_alive_ = false;
+  return true;
+}
+
+bool HeadParser::FinishResponse(const Asked& asked, ResponseHead* head) {
   int64_t length;
   bool http10 = head->protocol == Protocol::kHttp10;
   if (!Framing(head->headers, http10, &length)) return false;
   Connection(head->headers, http10);
-  bool bodiless =
-      head->status < 200 || head->status == 204 || head->status == 304 || request_method == "HEAD";
-  if (head->status < 200 || head->status == 204) {
+  const bool informational = head->status < 200;
+  if (informational || head->status == 204) {
     if (chunked_ || length >= 0) {
       // RFC 9112 section 6.1 and RFC 9110 section 8.6 forbid them here: a recipient that believed
       // them would desync.
@@ -265,15 +353,17 @@ bool HeadParser::FinishResponse(std::string_view request_method, ResponseHead* h
       length = kUnknownLength;
     }
   }
-  if (bodiless) {
+  // What stands there about the length of 2xx to CONNECT is ignored (RFC 9110 section 9.3.6).
+  if (head->status == 101 ||
+      (asked.method == "CONNECT" && head->status >= 200 && head->status < 300)) {
+    return FinishTunnel(asked, head);
+  }
+  if (informational || head->status == 204 || head->status == 304 || asked.method == "HEAD") {
     head->has_body = false;
     head->length_without_body = length >= 0 && head->status >= 200 && head->status != 204;
     head->content_length = head->length_without_body ? length : 0;
     chunked_ = false;
     return true;
-  }
-  if (request_method == "CONNECT" && head->status < 300) {
-    return Fail(502, "a tunnel was opened that nobody asked for");
   }
   if (chunked_) {
     head->has_body = true;
@@ -326,17 +416,17 @@ HeadParser::Result HeadParser::ParseRequest(std::string_view buf, const HeadLimi
         }
         continue;
       }
-      if (!RequestLine(line, head)) return Result::kError;
+      if (!RequestLine(line, limits, head)) return Result::kError;
       start_line_ = true;
       continue;
     }
-    if (line.empty()) return FinishRequest(head) ? Result::kDone : Result::kError;
+    if (line.empty()) return FinishRequest(limits, head) ? Result::kDone : Result::kError;
     if (!Field(line, limits, &head->headers)) return Result::kError;
   }
 }
 
 HeadParser::Result HeadParser::ParseResponse(std::string_view buf, const HeadLimits& limits,
-                                             std::string_view request_method, ResponseHead* head) {
+                                             const Asked& asked, ResponseHead* head) {
   for (;;) {
     std::string_view line;
     switch (TakeLine(buf, &at_, &scan_, &line)) {
@@ -361,13 +451,13 @@ HeadParser::Result HeadParser::ParseResponse(std::string_view buf, const HeadLim
       start_line_ = true;
       continue;
     }
-    if (line.empty()) return FinishResponse(request_method, head) ? Result::kDone : Result::kError;
+    if (line.empty()) return FinishResponse(asked, head) ? Result::kDone : Result::kError;
     if (!Field(line, limits, &head->headers)) return Result::kError;
   }
 }
 
-ChunkedDecoder::Result ChunkedDecoder::Next(std::string_view* in, std::string_view* data) {
-  constexpr uint32_t kMaxSizeLine = 256;  // chunk extensions carry nothing that we keep
+ChunkedDecoder::Result ChunkedDecoder::Next(std::string_view* in, std::string_view* data,
+                                            const HeadLimits& limits) {
   while (!in->empty()) {
     char c = in->front();
     switch (state_) {
@@ -388,11 +478,12 @@ ChunkedDecoder::Result ChunkedDecoder::Next(std::string_view* in, std::string_vi
         } else {
           return Fail("a chunk size is not a hexadecimal number");
         }
+        ++line_bytes_;
         in->remove_prefix(1);
         break;
       }
       case State::kExtension:
-        if (++line_bytes_ > kMaxSizeLine) return Fail("a chunk extension is too long");
+        if (++line_bytes_ > limits.max_chunk_line) return Fail("a chunk extension is too long");
         if (c == '\r') {
           state_ = State::kSizeLf;
         } else if ((kClasses[static_cast<unsigned char>(c)] & kValueChar) == 0) {
@@ -400,9 +491,12 @@ ChunkedDecoder::Result ChunkedDecoder::Next(std::string_view* in, std::string_vi
         }
         in->remove_prefix(1);
         break;
-      case State::kSizeLf:
+      case State::kSizeLf: {
         if (c != '\n') return Fail("a chunk size line does not end with CRLF");
         in->remove_prefix(1);
+        const uint64_t framing = excess_ + line_bytes_ + 3, free = 16 + 2 * left_;
+        excess_ = framing > free ? framing - free : 0;
+        if (excess_ > limits.max_chunk_excess) return Fail("chunk framing outweighs the data");
         line_bytes_ = 0;
         digits_ = 0;
         if (left_ == 0) {
@@ -411,6 +505,7 @@ ChunkedDecoder::Result ChunkedDecoder::Next(std::string_view* in, std::string_vi
         }
         state_ = State::kData;
         break;
+      }
       case State::kData: {
         size_t n = in->size() < left_ ? in->size() : static_cast<size_t>(left_);
         *data = in->substr(0, n);

@@ -8,9 +8,31 @@
 
 namespace weft::http::h1 {
 
+// What HTTP/1.0 requests meet.
+enum class Http10 : uint8_t {
+  kAccept,
+  kNeedHost,  // accepted with a Host field, or when there is a default for it
+  kRefuse,    // 426
+};
+
 struct HeadLimits {
-  uint32_t max_bytes = 60 * 1024;  // start line and fields together
+  uint32_t max_bytes = 60 * 1024;  // start line and fields together; trailers as well
   uint32_t max_headers = 100;
+  uint32_t max_chunk_line = 256;  // a chunk's size and extensions, of which nothing is kept
+  // Bytes of chunk framing beyond 16 and twice the data of each chunk, summed up: tiny chunks with
+  // long extensions make a peer work for nothing.
+  uint32_t max_chunk_excess = 16 * 1024;
+  Http10 http10 = Http10::kAccept;
+  std::string_view http10_host;  // of requests without Host; outlives all messages
+};
+
+// What a response answers, as far as its framing depends on it.
+struct Asked {
+  Asked(std::string_view method, std::string_view upgrade = {})  // NOLINT: a method is all of it
+      : method(method), upgrade(upgrade) {}
+  Asked(const char* method) : method(method) {}  // NOLINT
+  std::string_view method;
+  std::string_view upgrade;  // the protocol that was offered; empty: none
 };
 
 // Why a message was refused: the status that a server answers (400, 431, 501, 505) and a static
@@ -34,26 +56,27 @@ class HeadParser {
   // `buf` holds the message from its first byte; call again with the same bytes and more behind
   // them. kDone: head_bytes() of `buf` are consumed and `head` is complete and checked.
   Result ParseRequest(std::string_view buf, const HeadLimits& limits, RequestHead* head);
-  // `to_head`: the request was HEAD. `after_upgrade`: a 101 is expected and allowed.
-  Result ParseResponse(std::string_view buf, const HeadLimits& limits,
-                       std::string_view request_method, ResponseHead* head);
+  Result ParseResponse(std::string_view buf, const HeadLimits& limits, const Asked& asked,
+                       ResponseHead* head);
 
   size_t head_bytes() const { return at_; }
   const ParseError& error() const { return error_; }
   // Framing found in the head.
   bool chunked() const { return chunked_; }
   bool keep_alive() const { return keep_alive_; }
-  // Response body ends when the connection does.
+  // The response's body, or the tunnel that it opens, ends when the stream does.
   bool until_close() const { return until_close_; }
   bool started() const { return at_ > 0; }
 
  private:
   bool NextLine(std::string_view buf, const HeadLimits& limits, std::string_view* line);
   bool Field(std::string_view line, const HeadLimits& limits, HeaderMap* headers);
-  bool RequestLine(std::string_view line, RequestHead* head);
+  bool RequestLine(std::string_view line, const HeadLimits& limits, RequestHead* head);
   bool StatusLine(std::string_view line, ResponseHead* head);
-  bool FinishRequest(RequestHead* head);
-  bool FinishResponse(std::string_view request_method, ResponseHead* head);
+  bool FinishRequest(const HeadLimits& limits, RequestHead* head);
+  bool FinishUpgrade(RequestHead* head);
+  bool FinishResponse(const Asked& asked, ResponseHead* head);
+  bool FinishTunnel(const Asked& asked, ResponseHead* head);
   // Content-Length and Transfer-Encoding of either direction. length: kUnknownLength when there is
   // none.
   bool Framing(HeaderMap& headers, bool http10, int64_t* length);
@@ -80,7 +103,7 @@ class ChunkedDecoder {
   // Takes from the front of *in. kData: *data is a piece of the body. kTrailers: the last chunk is
   // over, *in begins at the trailer section (read it with TrailerParser). kNeedMore: *in is used
   // up.
-  Result Next(std::string_view* in, std::string_view* data);
+  Result Next(std::string_view* in, std::string_view* data, const HeadLimits& limits = {});
   const ParseError& error() const { return error_; }
 
  private:
@@ -90,6 +113,7 @@ class ChunkedDecoder {
     return Result::kError;
   }
   uint64_t left_ = 0;
+  uint64_t excess_ = 0;
   uint32_t line_bytes_ = 0;
   uint8_t digits_ = 0;
   State state_ = State::kSize;
@@ -113,7 +137,8 @@ class TrailerParser {
 // Syntax that other parts need too.
 bool IsToken(std::string_view s);
 bool IsFieldValue(std::string_view s);
-// A valid Host value: no userinfo, path, space or control character (RFC 9110 section 7.2).
-bool IsAuthority(std::string_view s);
+// host or host:port, without userinfo (RFC 9110 section 7.2); `need_port` as CONNECT does (section
+// 9.3.6).
+bool IsAuthority(std::string_view s, bool need_port = false);
 
 }  // namespace weft::http::h1

@@ -10,8 +10,8 @@ namespace {
 // next.
 class Writer {
  public:
-  Writer(buffer::Slab& slab, buffer::SliceBuffer& out)
-      : slab_(slab), out_(out), block_(slab.Get()) {
+  Writer(HeaderCase header_case, buffer::Slab& slab, buffer::SliceBuffer& out)
+      : proper_(header_case == HeaderCase::kProper), slab_(slab), out_(out), block_(slab.Get()) {
     at_ = start_ = block_->data();
     end_ = at_ + block_->capacity();
   }
@@ -31,23 +31,42 @@ class Writer {
     at_ += s.size();
   }
   void Field(std::string_view name, std::string_view value) {
-    Put(name);
-    Put(": ");
+    Name(name);
     Put(value);
     Put("\r\n");
+  }
+  // With the colon behind it.
+  void Name(std::string_view name) {
+    if (proper_) {
+      PutProper(name);
+    } else {
+      Put(name);
+    }
+    Put(": ");
   }
   void Number(int64_t n) {
     char buf[24];
     Put({buf, static_cast<size_t>(std::to_chars(buf, buf + sizeof(buf), n).ptr - buf)});
   }
   void Length(int64_t n) {
-    Put("content-length: ");
+    Name("content-length");
     Number(n);
     Put("\r\n");
   }
 
  private:
+  // The first letter, and each behind what is neither letter nor digit, in upper case; as Envoy.
+  void PutProper(std::string_view name) {
+    bool begins = true;
+    for (char c : name) {
+      const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+      char out = begins && letter ? static_cast<char>(c & ~0x20) : c;
+      Put({&out, 1});
+      begins = !letter && (c < '0' || c > '9');
+    }
+  }
   void Emit() { out_.Append(buffer::Slice(block_, start_, static_cast<size_t>(at_ - start_))); }
+  const bool proper_;
   buffer::Slab& slab_;
   buffer::SliceBuffer& out_;
   buffer::BlockRef block_;
@@ -62,6 +81,7 @@ void Fields(Writer& w, const HeaderMap& headers) {
       case HeaderId::kConnection:
       case HeaderId::kKeepAlive:
       case HeaderId::kProxyConnection:
+      case HeaderId::kUpgrade:
         continue;
       default:
         w.Field(h.name, h.value);
@@ -76,21 +96,27 @@ bool AnnouncesEmptyBody(std::string_view method) {
 
 }  // namespace
 
-BodyFraming WriteRequest(const RequestHead& head, buffer::Slab& slab, buffer::SliceBuffer& out) {
-  Writer w(slab, out);
+BodyFraming WriteRequest(const RequestHead& head, buffer::Slab& slab, buffer::SliceBuffer& out,
+                         HeaderCase header_case) {
+  Writer w(header_case, slab, out);
   w.Put(head.method);
   w.Put(" ");
-  w.Put(head.path);
+  w.Put(head.is_connect() ? head.authority : head.path);
   w.Put(" HTTP/1.1\r\n");
   w.Field("host", head.authority);
   Fields(w, head.headers);
   BodyFraming framing = BodyFraming::kNone;
+  if (!head.upgrade.empty()) {
+    w.Field("connection", "upgrade");
+    w.Field("upgrade", head.upgrade);
+  }
+  if (head.expect_continue) w.Field("expect", "100-continue");
   if (head.has_body) {
     if (head.content_length >= 0) {
       w.Length(head.content_length);
       framing = BodyFraming::kLength;
     } else {
-      w.Put("transfer-encoding: chunked\r\n");
+      w.Field("transfer-encoding", "chunked");
       framing = BodyFraming::kChunked;
     }
   } else if (AnnouncesEmptyBody(head.method)) {
@@ -102,13 +128,21 @@ BodyFraming WriteRequest(const RequestHead& head, buffer::Slab& slab, buffer::Sl
 
 BodyFraming WriteResponse(const ResponseHead& head, const ResponseOptions& options,
                           buffer::Slab& slab, buffer::SliceBuffer& out) {
-  Writer w(slab, out);
+  Writer w(options.header_case, slab, out);
   w.Put("HTTP/1.1 ");
   w.Number(head.status);
   w.Put(" ");
   w.Put(ReasonPhrase(head.status));
   w.Put("\r\n");
   Fields(w, head.headers);
+  if (head.tunnel) {
+    if (!head.upgrade.empty()) {
+      w.Field("connection", "upgrade");
+      w.Field("upgrade", head.upgrade);
+    }
+    w.Put("\r\n");
+    return BodyFraming::kUntilClose;
+  }
   BodyFraming framing = BodyFraming::kNone;
   bool close = options.close;
   bool bodiless = head.status < 200 || head.status == 204 || head.status == 304;
@@ -120,7 +154,7 @@ BodyFraming WriteResponse(const ResponseHead& head, const ResponseOptions& optio
       framing = BodyFraming::kUntilClose;  // HTTP/1.0 knows no chunks
       close = true;
     } else {
-      w.Put("transfer-encoding: chunked\r\n");
+      w.Field("transfer-encoding", "chunked");
       framing = BodyFraming::kChunked;
     }
   } else if (head.length_without_body ||
@@ -130,16 +164,17 @@ BodyFraming WriteResponse(const ResponseHead& head, const ResponseOptions& optio
     w.Length(0);
   }
   if (close) {
-    w.Put("connection: close\r\n");
+    w.Field("connection", "close");
   } else if (options.peer == Protocol::kHttp10) {
-    w.Put("connection: keep-alive\r\n");
+    w.Field("connection", "keep-alive");
   }
   w.Put("\r\n");
   return framing;
 }
 
-void WriteInformational(const ResponseHead& head, buffer::Slab& slab, buffer::SliceBuffer& out) {
-  Writer w(slab, out);
+void WriteInformational(const ResponseHead& head, buffer::Slab& slab, buffer::SliceBuffer& out,
+                        HeaderCase header_case) {
+  Writer w(header_case, slab, out);
   w.Put("HTTP/1.1 ");
   w.Number(head.status);
   w.Put(" ");
@@ -160,12 +195,13 @@ void WriteChunk(buffer::SliceBuffer& data, buffer::Slab& slab, buffer::SliceBuff
   out.Append(buffer::Slice::Static("\r\n"));
 }
 
-void WriteLastChunk(const HeaderMap* trailers, buffer::Slab& slab, buffer::SliceBuffer& out) {
+void WriteLastChunk(const HeaderMap* trailers, buffer::Slab& slab, buffer::SliceBuffer& out,
+                    HeaderCase header_case) {
   if (trailers == nullptr || trailers->empty()) {
     out.Append(buffer::Slice::Static("0\r\n\r\n"));
     return;
   }
-  Writer w(slab, out);
+  Writer w(header_case, slab, out);
   w.Put("0\r\n");
   Fields(w, *trailers);
   w.Put("\r\n");

@@ -17,45 +17,34 @@ constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 // State of one request under way; pooled, so that its vectors keep their storage.
 struct ServerMessage {
-  HeadParser parser;
-  ChunkedDecoder chunks;
-  TrailerParser trailer_parser;
+  IncomingMessage in;
   RequestHead head;
-  HeaderMap trailers;
   Arena arena;
-  buffer::BlockRef head_block;  // pins the bytes that `head` views
-  buffer::BlockRef trailer_block;
-  buffer::BodyPipe body;      // request body
   buffer::SliceBuffer out;    // response bytes not yet taken by the kernel
   buffer::SliceBuffer chunk;  // scratch: body bytes before framing
   buffer::BodyPipe* response_body = nullptr;
   MonoNanos start = 0, end = 0;
   MonoNanos idle_timeout = 0;
-  int64_t body_left = 0;  // of a body with a length
   int64_t response_left = 0;
-  uint64_t received = 0, sent = 0;  // of the bodies
+  uint64_t sent = 0;  // of the response's body
   BodyFraming response_framing = BodyFraming::kNone;
-  bool response_started = false, response_complete = false, notify = false, has_stream = false;
+  bool response_started = false, response_complete = false, has_stream = false;
   bool to_head = false;
+  bool tunnel = false, write_ended = false;  // the latter: our side of the tunnel
 
   void Clear() {
-    parser.Reset();
-    chunks.Reset();
-    trailer_parser.Reset();
+    in.Clear();
     head.Clear();
-    trailers.Clear();
     arena.Reset();
-    head_block.reset();
-    trailer_block.reset();
-    body.Reset(nullptr);
     out.Clear();
     chunk.Clear();
     response_body = nullptr;
-    body_left = response_left = 0;
+    response_left = 0;
     end = 0;
-    received = sent = 0;
+    sent = 0;
     response_framing = BodyFraming::kNone;
-    response_started = response_complete = notify = has_stream = to_head = false;
+    response_started = response_complete = has_stream = to_head = false;
+    tunnel = write_ended = false;
   }
 };
 
@@ -89,7 +78,7 @@ ServerConnection::~ServerConnection() {
 
 RequestHead& ServerConnection::request() { return m_->head; }
 buffer::BodyPipe* ServerConnection::request_body() {
-  return m_->head.has_body ? &m_->body : nullptr;
+  return m_->head.has_body || m_->head.wants_tunnel() ? &m_->in.body : nullptr;
 }
 Arena& ServerConnection::arena() { return m_->arena; }
 MonoNanos ServerConnection::start_time() const { return m_->start; }
@@ -98,7 +87,7 @@ void ServerConnection::set_idle_timeout(MonoNanos timeout) {
   m_->idle_timeout = timeout;
   ArmTimer();
 }
-uint64_t ServerConnection::bytes_received() const { return m_->received; }
+uint64_t ServerConnection::bytes_received() const { return m_->in.received; }
 uint64_t ServerConnection::bytes_sent() const { return m_->sent; }
 
 // ---- timers
@@ -158,51 +147,26 @@ void ServerConnection::OnTimer() {
 
 // ---- reading
 
-bool ServerConnection::EnsureReadSpace() {
-  constexpr uint32_t kMinSpace = 2048;
-  if (!block_) {
-    block_ = bulk_ ? context_.slab.GetBulk() : context_.slab.Get();
-    begin_ = end_ = 0;
-    return true;
+bool ServerConnection::MakeReadSpace() {
+  const bool in_head = state_ == State::kHead;
+  if (!in_head && !(state_ == State::kBody && m_->in.in_trailers())) {
+    return in_.MakeSpace(context_.slab);
   }
-  bool in_head = state_ == State::kHead || state_ == State::kTrailers;
-  if (begin_ == end_ && !in_head) {
-    if (block_->refs() == 1 && !(bulk_ && block_->capacity() < buffer::Slab::kBulkBlockBytes)) {
-      begin_ = end_ = 0;  // nobody views it any more
-      return true;
-    }
-    if (block_->capacity() - end_ >= kMinSpace && !bulk_) return true;
-    block_ = bulk_ ? context_.slab.GetBulk() : context_.slab.Get();
-    begin_ = end_ = 0;
-    return true;
-  }
-  if (end_ < block_->capacity()) return true;
   // A head or trailer section that goes on behind the block's end moves to a larger one, up to its
   // limit.
-  uint32_t used = end_ - begin_;
-  uint32_t most = options_.limits.max_bytes + 4096;
-  if (!in_head || used >= most) return false;
-  buffer::BlockRef bigger =
-      context_.slab.GetLarge(std::min(std::max(used * 2, buffer::Slab::kBlockBytes), most));
-  memcpy(bigger->data(), block_->data() + begin_, used);
-  if (state_ == State::kHead) {
-    RequestHead& h = m_->head;
-    const char* from = block_->data() + begin_;
-    auto move = [&](std::string_view& v) {
-      if (v.data() >= from && v.data() < from + used)
-        v = {bigger->data() + (v.data() - from), v.size()};
-    };
-    h.headers.Rebase(from, used, bigger->data());
-    move(h.method);
-    move(h.authority);
-    move(h.path);
-  } else {
-    m_->trailers.Rebase(block_->data() + begin_, used, bigger->data());
-  }
-  block_ = std::move(bigger);
-  begin_ = 0;
-  end_ = used;
-  return true;
+  return in_.MakeSectionSpace(
+      context_.slab, options_.limits.max_bytes + 4096,
+      [&](const char* from, uint32_t size, const char* to) {
+        if (!in_head) {
+          m_->in.trailers.Rebase(from, size, to);
+          return;
+        }
+        RequestHead& h = m_->head;
+        h.headers.Rebase(from, size, to);
+        for (std::string_view* v : {&h.method, &h.authority, &h.path}) {
+          if (v->data() >= from && v->data() < from + size) *v = {to + (v->data() - from), v->size()};
+        }
+      });
 }
 
 void ServerConnection::OnReadable() {
@@ -214,22 +178,20 @@ void ServerConnection::OnReadable() {
     if (n == 0 || (n < 0 && n != -EAGAIN)) Close();
     return;
   }
-  // Bytes that nobody takes now (pipelined request, full pipe): leave the rest in the kernel.
-  bool blocked =
-      state_ == State::kComplete
-          ? end_ > begin_
-          : ((state_ == State::kBody || state_ == State::kChunkedBody) && m_->body.full());
-  if (blocked || !EnsureReadSpace()) {
+  // Bytes that nobody takes now (pipelined request, full pipe, a tunnel that is not open yet): leave
+  // the rest in the kernel.
+  const bool blocked = state_ == State::kComplete
+                           ? !in_.empty() || m_->tunnel
+                           : state_ == State::kBody && m_->in.body.full();
+  if (blocked || !MakeReadSpace()) {
     reading_off_ = true;
     transport_->SetReading(false);
     return;
   }
-  uint32_t space = block_->capacity() - end_;
-  iovec iov = {block_->data() + end_, space};
-  ssize_t n = transport_->Read(&iov, 1);
+  ssize_t n = in_.Read(*transport_, state_ == State::kBody);
   if (n <= 0) {
     if (n == -EAGAIN) {
-      if (state_ == State::kIdle) block_.reset();
+      if (state_ == State::kIdle) in_.Release();
       return;
     }
     if (n == 0) {
@@ -239,9 +201,6 @@ void ServerConnection::OnReadable() {
     }
     return;
   }
-  bulk_ = static_cast<uint32_t>(n) == space &&
-          (state_ == State::kBody || state_ == State::kChunkedBody);
-  end_ += static_cast<uint32_t>(n);
   total_received_ += static_cast<uint64_t>(n);
   Process();
 }
@@ -253,8 +212,8 @@ void ServerConnection::Process() {
   while (more) {
     switch (state_) {
       case State::kIdle: {
-        if (begin_ == end_) {
-          block_.reset();
+        if (in_.empty()) {
+          in_.Release();
           more = false;
           break;
         }
@@ -278,22 +237,16 @@ void ServerConnection::Process() {
       case State::kBody:
         more = ProcessBody();
         break;
-      case State::kChunkedBody:
-        more = ProcessChunks();
-        break;
-      case State::kTrailers:
-        more = ProcessTrailers();
-        break;
       case State::kComplete:
-        if (m_->notify) {
-          m_->notify = false;
-          m_->body.Notify();
+        if (m_->in.notify) {
+          m_->in.Notify();
           break;
         }
-        if (m_->response_complete && m_->out.empty()) {
+        more = m_->response_complete && m_->out.empty() && !m_->tunnel;
+        if (more) {
           EndMessage();
-        } else {
-          more = false;
+        } else if (m_->tunnel && m_->response_complete && m_->out.empty()) {
+          ResponseWritten();
         }
         break;
       case State::kLingering:
@@ -303,40 +256,39 @@ void ServerConnection::Process() {
     }
   }
   processing_ = false;
-  if (m_ != nullptr && m_->notify) {
-    m_->notify = false;
-    m_->body.Notify();
-  }
+  if (m_ != nullptr) m_->in.Notify();
 }
 
 bool ServerConnection::ProcessHead() {
-  std::string_view in(block_->data() + begin_, end_ - begin_);
+  std::string_view in = in_.view();
   if (!protocol_known_) {
     if (in.starts_with(kHttp2Preface.substr(0, in.size()))) return HandOverHttp2(in);
     protocol_known_ = true;
     owner_->OnHttp1(*this);
   }
-  switch (m_->parser.ParseRequest(in, options_.limits, &m_->head)) {
+  switch (m_->in.parser.ParseRequest(in, options_.limits, &m_->head)) {
     case HeadParser::Result::kNeedMore:
       return false;
     case HeadParser::Result::kError:
-      Refuse(m_->parser.error());
+      Refuse(m_->in.parser.error());
       return false;
     case HeadParser::Result::kDone:
       break;
   }
-  begin_ += static_cast<uint32_t>(m_->parser.head_bytes());
-  m_->head_block = block_;
+  in_.Consume(m_->in.parser.head_bytes());
+  m_->in.head_block = in_.block();
   ++requests_;
   m_->to_head = m_->head.method == "HEAD";
-  if (!m_->parser.keep_alive() ||
+  if (!m_->in.parser.keep_alive() ||
       (options_.max_requests != 0 && requests_ >= options_.max_requests)) {
     close_after_ = true;
   }
   m_->has_stream = true;
   if (m_->head.has_body) {
-    StartBody();
+    m_->in.StartBody(this, options_.buffer_bytes, m_->head.content_length);
+    state_ = State::kBody;
   } else {
+    if (m_->head.wants_tunnel()) m_->in.OpenPipe(this, options_.buffer_bytes);
     state_ = State::kComplete;
     m_->end = context_.loop.Now();
   }
@@ -352,92 +304,43 @@ bool ServerConnection::HandOverHttp2(std::string_view in) {
   state_ = State::kClosed;
   timer_.Cancel();
   TurnEndTask::Unlink();
-  buffer::Slice bytes(std::move(block_), in.data(), in.size());
-  begin_ = end_ = 0;
+  buffer::Slice bytes(in_.block(), in.data(), in.size());
+  in_.Release();
   owner_->OnHttp2Preface(*this, std::move(transport_), std::move(bytes));
   return false;
 }
 
-void ServerConnection::StartBody() {
-  m_->body.Reset(this, options_.buffer_bytes);
-  if (m_->parser.chunked()) {
-    state_ = State::kChunkedBody;
-  } else {
-    m_->body_left = m_->head.content_length;
-    state_ = State::kBody;
+bool ServerConnection::ProcessBody() {
+  const uint64_t before = m_->in.received;
+  const IncomingMessage::Result r = m_->in.ReadBody(in_, context_.slab, options_.limits);
+  if (m_->in.received != before) Touch();
+  switch (r) {
+    case IncomingMessage::Result::kNeedMore:
+      // Between two messages of a tunnel hours may pass.
+      if (m_->tunnel && in_.empty()) in_.Release();
+      return false;
+    case IncomingMessage::Result::kComplete:
+      RequestComplete();
+      return true;
+    case IncomingMessage::Result::kError:
+      BodyError(m_->in.error);
+      return false;
   }
+  return false;
 }
 
-void ServerConnection::RequestComplete(const HeaderMap* trailers) {
-  m_->body.End(trailers);
-  m_->notify = true;
+void ServerConnection::RequestComplete() {
   m_->end = context_.loop.Now();
   state_ = State::kComplete;
 }
 
-bool ServerConnection::ProcessBody() {
-  if (m_->body.full()) return false;
-  size_t n = std::min<size_t>(end_ - begin_, static_cast<size_t>(m_->body_left));
-  if (n > 0) {
-    m_->body.Write(buffer::Slice(block_, block_->data() + begin_, n));
-    begin_ += static_cast<uint32_t>(n);
-    m_->body_left -= static_cast<int64_t>(n);
-    m_->received += n;
-    m_->notify = true;
-    Touch();
-  }
-  if (m_->body_left == 0) {
-    RequestComplete(nullptr);
-    return true;
-  }
-  return false;
-}
-
-bool ServerConnection::ProcessChunks() {
-  while (!m_->body.full()) {
-    std::string_view in(block_ ? block_->data() + begin_ : nullptr, end_ - begin_);
-    std::string_view data;
-    ChunkedDecoder::Result r = m_->chunks.Next(&in, &data);
-    begin_ = end_ - static_cast<uint32_t>(in.size());
-    switch (r) {
-      case ChunkedDecoder::Result::kNeedMore:
-        return false;
-      case ChunkedDecoder::Result::kData:
-        if (data.size() < buffer::BodyPipe::kCopyBelow) {
-          m_->body.WriteCopy(context_.slab, data);
-        } else {
-          m_->body.Write(buffer::Slice(block_, data.data(), data.size()));
-        }
-        m_->received += data.size();
-        m_->notify = true;
-        Touch();
-        break;
-      case ChunkedDecoder::Result::kTrailers:
-        state_ = State::kTrailers;
-        return true;
-      case ChunkedDecoder::Result::kError:
-        BodyError(m_->chunks.error());
-        return false;
-    }
-  }
-  return false;
-}
-
-bool ServerConnection::ProcessTrailers() {
-  std::string_view in(block_ ? block_->data() + begin_ : nullptr, end_ - begin_);
-  switch (m_->trailer_parser.Parse(in, options_.limits, &m_->trailers)) {
-    case HeadParser::Result::kNeedMore:
-      return false;
-    case HeadParser::Result::kError:
-      BodyError(m_->trailer_parser.error());
-      return false;
-    case HeadParser::Result::kDone:
-      break;
-  }
-  begin_ += static_cast<uint32_t>(m_->trailer_parser.bytes());
-  if (!m_->trailers.empty()) m_->trailer_block = block_;
-  RequestComplete(m_->trailers.empty() ? nullptr : &m_->trailers);
-  return true;
+// What the peer sends from here on, and what it has sent already, is no HTTP/1.
+void ServerConnection::OpenTunnel() {
+  m_->tunnel = true;
+  m_->in.framing = IncomingMessage::Framing::kUntilEnd;
+  close_after_ = true;
+  state_ = State::kBody;
+  context_.loop.AtTurnEnd(this);
 }
 
 // The body's framing is broken: nothing of it may pass as complete.
@@ -445,9 +348,9 @@ void ServerConnection::BodyError(const ParseError& error) {
   Error e{ErrorCode::kBadRequest, Side::kDownstream, false, 0, error.detail};
   ServerStreamEvents* events = std::exchange(events_, nullptr);
   m_->has_stream = false;
-  m_->notify = false;
+  m_->in.notify = false;
   m_->response_body = nullptr;
-  m_->body.Fail(e);
+  m_->in.body.Fail(e);
   if (events != nullptr) events->OnStreamReset(e);
   if (state_ != State::kClosed) AnswerOrCutOff(error);
 }
@@ -485,11 +388,10 @@ void ServerConnection::AnswerAndClose(const ParseError& error) {
   close_after_ = true;
   events_ = nullptr;
   // From here on nothing that the peer sends is looked at, and it has a moment to take its answer.
-  m_->notify = false;
-  m_->body.set_consumer(nullptr);
+  m_->in.notify = false;
+  m_->in.body.set_consumer(nullptr);
   state_ = State::kLingering;
-  block_.reset();
-  begin_ = end_ = 0;
+  in_.Release();
   ArmTimer();
   Flush();
 }
@@ -504,6 +406,13 @@ void ServerConnection::OnEof() {
         *transport_, {ErrorCode::kDisconnect, Side::kDownstream, false, 0, "remote_close_in_head"},
         0, Protocol::kHttp11);
     Close();
+    return;
+  }
+  if (m_->tunnel && m_->in.EndOfStream() == IncomingMessage::Result::kComplete) {
+    RequestComplete();
+    reading_off_ = true;  // the end stays readable
+    transport_->SetReading(false);
+    Process();
     return;
   }
   ResetStream(
@@ -523,9 +432,9 @@ void ServerConnection::ResetStream(const Error& error) {
   ServerStreamEvents* events = std::exchange(events_, nullptr);
   if (m_ != nullptr) {
     m_->has_stream = false;
-    m_->notify = false;
+    m_->in.notify = false;
     m_->response_body = nullptr;
-    m_->body.Fail(error);
+    m_->in.body.Fail(error);
   }
   if (events != nullptr) events->OnStreamReset(error);
   Close();
@@ -539,7 +448,7 @@ void ServerConnection::SendInformational(const ResponseHead& head) {
   if (m_ == nullptr || m_->response_started || m_->head.protocol == Protocol::kHttp10) return;
   // Who does not read is spared hints: each takes a block.
   if (state_ == State::kClosed || m_->out.slice_count() >= kMaxUnsentHints) return;
-  WriteInformational(head, context_.slab, m_->out);
+  WriteInformational(head, context_.slab, m_->out, options_.header_case);
   Flush();
 }
 
@@ -548,7 +457,13 @@ void ServerConnection::SendResponse(const ResponseHead& head, buffer::BodyPipe* 
   m_->response_started = true;
   // A request that is not read to its end leaves bytes that are no next request.
   if (state_ != State::kComplete) close_after_ = true;
+  if (head.tunnel) {
+    OpenTunnel();
+  } else if (m_->head.wants_tunnel()) {
+    close_after_ = true;  // what came early, believing in a tunnel, is no request either
+  }
   ResponseOptions o;
+  o.header_case = options_.header_case;
   o.peer = m_->head.protocol;
   o.to_head = m_->to_head;
   o.close = close_after_;
@@ -592,7 +507,7 @@ void ServerConnection::OnPipeReady() {
   }
   if (pipe.finished()) {
     if (m_->response_framing == BodyFraming::kChunked)
-      WriteLastChunk(pipe.trailers(), context_.slab, m_->out);
+      WriteLastChunk(pipe.trailers(), context_.slab, m_->out, options_.header_case);
     if (m_->response_framing == BodyFraming::kLength && m_->response_left != 0) {
       ResetStream({ErrorCode::kInternal, Side::kLocal, false, 0,
                    "response body does not match its length"});
@@ -609,9 +524,10 @@ void ServerConnection::RunAtTurnEnd() {
   if (m_->response_body != nullptr) OnPipeReady();
   if (state_ == State::kClosed || m_ == nullptr) return;
   if (!m_->out.empty()) Flush();
-  if (state_ == State::kBody || state_ == State::kChunkedBody) {
+  if (state_ == State::kBody) {
     Process();
-    if (reading_off_ && state_ != State::kClosed && (m_ == nullptr || !m_->body.full())) {
+    if (reading_off_ && state_ != State::kClosed &&
+        (m_ == nullptr || (state_ == State::kBody && !m_->in.body.full()))) {
       reading_off_ = false;
       transport_->SetReading(true);
     }
@@ -637,16 +553,24 @@ void ServerConnection::OnWritable() {
 }
 
 void ServerConnection::ResponseWritten() {
+  if (m_->tunnel) {
+    if (!m_->write_ended) transport_->ShutdownWrite();
+    m_->write_ended = true;
+    if (state_ != State::kComplete) return;  // the peer goes on sending
+    close_after_ = true;
+  }
   if (ServerStreamEvents* events = std::exchange(events_, nullptr)) {
     m_->has_stream = false;
     events->OnStreamDone();
     if (state_ == State::kClosed) return;
   }
-  if (close_after_ || state_ != State::kComplete) {
+  if (m_->tunnel) {
+    Close();
+  } else if (close_after_ || state_ != State::kComplete) {
     Linger();
-    return;
+  } else if (!processing_) {
+    Process();
   }
-  if (!processing_) Process();
 }
 
 void ServerConnection::EndMessage() {
@@ -658,7 +582,7 @@ void ServerConnection::EndMessage() {
   }
   state_ = State::kIdle;
   ArmTimer();
-  if (begin_ == end_) block_.reset();
+  if (in_.empty()) in_.Release();
   if (reading_off_) {
     reading_off_ = false;
     transport_->SetReading(true);
@@ -669,13 +593,12 @@ void ServerConnection::EndMessage() {
 // and could destroy the response before the peer reads it (RFC 9112 section 9.6).
 void ServerConnection::Linger() {
   if (options_.delayed_close_timeout == 0 ||
-      (state_ == State::kComplete && begin_ == end_ && !reading_off_)) {
+      (state_ == State::kComplete && in_.empty() && !reading_off_)) {
     Close();
     return;
   }
   state_ = State::kLingering;
-  block_.reset();
-  begin_ = end_ = 0;
+  in_.Release();
   transport_->ShutdownWrite();
   if (reading_off_) {
     reading_off_ = false;
@@ -706,9 +629,9 @@ void ServerConnection::Close() {
   TurnEndTask::Unlink();
   ServerStreamEvents* events = std::exchange(events_, nullptr);
   if (m_ != nullptr) {
-    m_->body.DetachProducer();
+    m_->in.body.DetachProducer();
     m_->response_body = nullptr;
-    m_->notify = false;
+    m_->in.notify = false;
   }
   if (events != nullptr) {
     events->OnStreamReset({ErrorCode::kDisconnect, Side::kLocal, false, 0, "connection closed"});

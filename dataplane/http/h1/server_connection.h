@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "dataplane/event/loop.h"
-#include "dataplane/http/h1/head_parser.h"
+#include "dataplane/http/h1/incoming.h"
 #include "dataplane/http/h1/serializer.h"
 #include "dataplane/http/server_connection.h"
 #include "dataplane/http/stream.h"
@@ -23,6 +23,7 @@ struct ServerOptions {
   uint32_t buffer_bytes = 64 * 1024;  // of a body under way, each direction
   // A connection that begins with the HTTP/2 preface is handed over (Owner::OnHttp2Preface).
   bool detect_http2 = false;
+  HeaderCase header_case = HeaderCase::kAsReceived;  // of responses
 };
 
 struct ServerMessage;
@@ -82,10 +83,8 @@ class ServerConnection final : public http::ServerConnection,
   enum class State : uint8_t {
     kIdle,
     kHead,
-    kBody,
-    kChunkedBody,
-    kTrailers,
-    kComplete,
+    kBody,      // or an open tunnel that the peer has not ended
+    kComplete,  // the request is whole
     kLingering,
     kClosed
   };
@@ -96,15 +95,13 @@ class ServerConnection final : public http::ServerConnection,
   void OnPipeReady() override;
   void RunAtTurnEnd() override;
 
-  bool EnsureReadSpace();
+  bool MakeReadSpace();
   void Process();
   bool ProcessHead();
   bool HandOverHttp2(std::string_view in);
   bool ProcessBody();
-  bool ProcessChunks();
-  bool ProcessTrailers();
-  void StartBody();
-  void RequestComplete(const HeaderMap* trailers);
+  void RequestComplete();
+  void OpenTunnel();
   void BodyError(const ParseError& error);
   void Refuse(const ParseError& error, ErrorCode code = ErrorCode::kBadRequest);
   void AnswerOrCutOff(const ParseError& error);
@@ -127,15 +124,13 @@ class ServerConnection final : public http::ServerConnection,
   Owner* owner_;
   ServerStreamEvents* events_ = nullptr;
   std::unique_ptr<ServerMessage> m_;  // null when idle
-  buffer::BlockRef block_;            // read buffer; null when idle
-  uint32_t begin_ = 0, end_ = 0;      // unread bytes of block_
+  ReadBuffer in_;                     // holds nothing when idle
   event::Timer timer_;
   uint64_t requests_ = 0, total_received_ = 0, total_sent_ = 0;
   State state_ = State::kIdle;
   bool close_after_ = false;
   bool processing_ = false;
   bool reading_off_ = false;
-  bool bulk_ = false;  // the last read filled its buffer
   bool linger_sent_ = false;
 };
 

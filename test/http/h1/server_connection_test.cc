@@ -211,6 +211,7 @@ TEST_F(ServerConnectionTest, APeerThatPipelinesMegabytesIsLeftInTheKernel) {
 
 TEST_F(ServerConnectionTest, ABodyThatNobodyTakesIsBounded) {
   options_.buffer_bytes = 64 * 1024;
+  options_.limits.max_chunk_excess = UINT32_MAX;
   const std::string pieces[] = {"1\r\nx\r\n", "1;" + std::string(250, 'e') + "\r\nx\r\n",
                                 "400\r\n" + std::string(1024, 'x') + "\r\n",
                                 "40000\r\n" + std::string(0x40000, 'x') + "\r\n"};

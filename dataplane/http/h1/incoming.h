@@ -1,0 +1,120 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string_view>
+
+#include "dataplane/buffer/body_pipe.h"
+#include "dataplane/http/h1/head_parser.h"
+#include "dataplane/net/transport.h"
+
+namespace weft::http::h1 {
+
+// Bytes that a connection has read and not yet used, in one block of the worker's slab; heads and
+// bodies become views of it. Holds nothing while there are none. Owner: a connection. Thread: the
+// worker's.
+class ReadBuffer {
+ public:
+  std::string_view view() const {
+    return block_ ? std::string_view(block_->data() + begin_, end_ - begin_) : std::string_view();
+  }
+  size_t size() const { return end_ - begin_; }
+  bool empty() const { return begin_ == end_; }
+  const buffer::BlockRef& block() const { return block_; }
+  void Consume(size_t n) { begin_ += static_cast<uint32_t>(n); }
+  // Gives the block back.
+  void Release() {
+    block_.reset();
+    begin_ = end_ = 0;
+  }
+  // Begins with bytes that another owner of the transport has read.
+  void Adopt(const buffer::Slice& bytes);
+
+  // Room for the next read where no head or trailer section is under way; false when there is none.
+  bool MakeSpace(buffer::Slab& slab);
+  // Room for more of the section that begins at view().begin(), up to `most` bytes of it; `moved`
+  // is told where its bytes went when they had to move: moved(from, size, to).
+  template <typename Moved>
+  bool MakeSectionSpace(buffer::Slab& slab, uint32_t most, Moved moved) {
+    if (!block_ || end_ < block_->capacity()) return block_ ? true : MakeSpace(slab);
+    const uint32_t used = end_ - begin_;
+    if (used >= most) return false;
+    const buffer::BlockRef old = block_;
+    const char* from = old->data() + begin_;
+    Grow(slab, most);
+    moved(from, used, block_->data());
+    return true;
+  }
+  // One read; as Transport::Read. `body`: the next one may be larger when this one fills the block.
+  ssize_t Read(net::Transport& transport, bool body);
+
+ private:
+  void Grow(buffer::Slab& slab, uint32_t most);
+
+  buffer::BlockRef block_;
+  uint32_t begin_ = 0, end_ = 0;
+  bool bulk_ = false;  // the last read filled its block
+};
+
+// A message that is being received, of either direction: the parsers' state, the body's pipe and
+// the trailers. The head itself is its owner's, since its type differs. Owner: a connection's pooled
+// message state. Thread: the worker's.
+struct IncomingMessage {
+  enum class Framing : uint8_t {
+    kNone,
+    kLength,
+    kChunked,
+    kTrailers,
+    kUntilEnd,  // of the stream: a response without a length, or a tunnel
+  };
+  enum class Result : uint8_t {
+    kNeedMore,  // bytes, or room in the pipe
+    kComplete,  // the body and its trailers are in the pipe, which has ended
+    kError,     // see `error`
+  };
+
+  // Of the message that the parser has read the head of. `producer` hears when the pipe has room.
+  void StartBody(buffer::BodyPipe::Producer* producer, uint32_t buffer_bytes,
+                 int64_t content_length);
+  // Opens the pipe of a tunnel, into which nothing goes before framing is kUntilEnd.
+  void OpenPipe(buffer::BodyPipe::Producer* producer, uint32_t buffer_bytes) {
+    body.Reset(producer, buffer_bytes);
+  }
+  // Moves what `in` has to the pipe; sets `notify` when the consumer should look.
+  Result ReadBody(ReadBuffer& in, buffer::Slab& slab, const HeadLimits& limits);
+  // The stream has ended. Complete only where that is the body's end.
+  Result EndOfStream();
+  bool in_trailers() const { return framing == Framing::kTrailers; }
+  // Tells the pipe's consumer what ReadBody did.
+  void Notify() {
+    if (!notify) return;
+    notify = false;
+    body.Notify();
+  }
+  void Clear();
+
+  HeadParser parser;
+  ChunkedDecoder chunks;
+  TrailerParser trailer_parser;
+  HeaderMap trailers;
+  buffer::BlockRef head_block, trailer_block;  // pin the bytes that the head and trailers view
+  buffer::BodyPipe body;
+  ParseError error;
+  int64_t body_left = 0;  // with kLength
+  uint64_t received = 0;  // body bytes
+  Framing framing = Framing::kNone;
+  bool notify = false;
+
+ private:
+  Result ReadPlain(ReadBuffer& in);
+  Result ReadChunks(ReadBuffer& in, buffer::Slab& slab, const HeadLimits& limits);
+  Result ReadTrailers(ReadBuffer& in, const HeadLimits& limits);
+  Result Complete(const HeaderMap* with);
+  Result Fail(const ParseError& e) {
+    error = e;
+    return Result::kError;
+  }
+};
+
+}  // namespace weft::http::h1
