@@ -40,6 +40,22 @@ def trailers(connection, got):
                        b"5\r\nhello\r\n0\r\nx-sum: 42\r\n\r\n")
 
 
+def websocket(connection, got):
+    """Agrees to an Upgrade, then sends back what comes."""
+    while b"\r\n\r\n" not in got:
+        data = connection.recv(65536)
+        if not data:
+            return
+        got += data
+    connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello")
+    while True:
+        data = connection.recv(65536)
+        if not data:
+            connection.sendall(b"bye")
+            return
+        connection.sendall(data)
+
+
 def cut(connection, got):
     """Half of a chunked answer."""
     while b"\r\n\r\n" not in got:
@@ -64,12 +80,15 @@ class Base(harness.TestCase):
         cls.recorders = {}
         listeners = [listener("main", cls.at, "origin", manager)]
         clusters = [cluster("origin", cls.origin.address)]
-        for name, serve in (("trailers", trailers), ("cut", cut), ("flood", no_reader)):
+        for name, serve in (("trailers", trailers), ("cut", cut), ("flood", no_reader), ("websocket", websocket)):
             at, origin_at = net.address(), net.address()
             cls.recorders[name] = H1Recorder(origin_at, serve)
             setattr(cls, "at_" + name, at)
             listeners.append(listener(name, at, name, {"codec_type": "HTTP2", **cls.MANAGER}))
             clusters.append(cluster(name, origin_at))
+        cls.at_relay = net.address()  # HTTP/2 both ways, through this proxy twice
+        listeners.append(listener("relay", cls.at_relay, "relay", cls.MANAGER))
+        clusters.append(cluster("relay", cls.at_websocket, http2=True))
         cls.proxy = cls.env.start_proxy("proxy", bootstrap(cls.admin, listeners, clusters), cls.admin)
 
     def lines(self):
@@ -389,6 +408,46 @@ class DrainTest(Base):
             c.wait_closed()
             self.assertEqual([e for _, e in c.goaways][-1], 0)
         self.assertEqual(self.proxy.child.process.wait(30), 0)
+
+
+class TunnelTest(Base):
+    MANAGER = {"http2_protocol_options": {"allow_connect": True}, "upgrade_configs": [{"upgrade_type": "websocket"}]}
+
+    def test_extended_connect_to_an_upgrade(self):
+        """RFC 8441 downstream, HTTP/1's Upgrade upstream; both directions, and half-close."""
+        self.tunnel(self.at_websocket)
+
+    def test_extended_connect_both_ways(self):
+        self.tunnel(self.at_relay)
+        self.stat_is("cluster.relay.upstream_rq_active", 0)
+
+    def tunnel(self, at):
+        recorder = self.recorders["websocket"]
+        with H2Client(at, validate=False) as c:
+            c.until("SETTINGS_ENABLE_CONNECT_PROTOCOL", lambda: c.h2.remote_settings.enable_connect_protocol == 1)
+            stream = c.request("/chat", "CONNECT", [(":protocol", "websocket"), ("sec-websocket-version", "13")], end=False)
+            s = c.streams[stream]
+            c.until("the greeting", lambda: bytes(s.body) == b"hello")
+            self.assertEqual(s.status, 200)
+            self.assertIsNone(s.header("upgrade"))
+            c.send(stream, b"x" * 100_000)
+            c.until("the echo", lambda: len(s.body) == 100_005)
+            c.send(stream, b"", end=True)
+            self.assertEqual(bytes(c.wait(stream).body[-3:]), b"bye")
+        head = bytes(recorder.seen[-1]).lower()
+        self.assertTrue(head.startswith(b"get /chat http/1.1\r\n"), head)
+        self.assertIn(b"\r\nupgrade: websocket\r\n", head)
+        self.assertNotIn(b":protocol", head)
+        self.stat_is("cluster.websocket.upstream_rq_active", 0)
+
+    def test_without_consent_there_is_no_tunnel(self):
+        with H2Client(self.at, validate=False) as c:
+            stream = c.request("/?size=4", "CONNECT", [(":protocol", "websocket")], end=False)
+            s = c.wait(stream)
+            self.assertEqual((s.status, len(s.body)), (200, 4))
+        with H2Client(self.at, validate=False) as c:
+            stream = c.request("/", "CONNECT", [(":protocol", "other")], end=False)
+            self.assertEqual(c.wait(stream).status, 403)
 
 
 class EnvoyTest(Base):
