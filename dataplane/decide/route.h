@@ -82,7 +82,6 @@ struct RouteAction {
   std::shared_ptr<const RetryPolicy> retry;  // may be null
   std::unique_ptr<const DurationLimits> duration;  // null: there are none
   UpgradeRules upgrades;
-  bool connect_to_tcp = false;  // what a CONNECT tunnel carries goes to the cluster as plain TCP
 };
 
 // One route, compiled. Part of a RouteTable; a pointer to it is good as long as the table is.

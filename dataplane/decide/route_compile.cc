@@ -271,7 +271,8 @@ void RouteCompiler::CompileAction(const pb::RouteAction& proto, const std::strin
       errors_.Add(at + ".connect_config", "is for the upgrade type CONNECT only");
     }
     if (upgrade.connect_config().allow_post()) errors_.Add(at + ".connect_config.allow_post", "not supported");
-    out->connect_to_tcp = true;
+    errors_.Add(at + ".connect_config",
+                "not supported: leave it out, and the CONNECT itself goes to the cluster");
   }
 }
 

@@ -254,15 +254,15 @@ void Exchange::Route() {
     decide::RequestView view{r.method, r.scheme, r.authority, r.path, &source};
     match_ = routes_->table->Match(view, random_, nullptr);
   }
+  if (match_.route == nullptr) {  // the filters run all the same, as in Envoy
+    RunRequestFilters();
+    return;
+  }
   if (r.wants_tunnel() && !TunnelAllowed()) {
     manager_->counters().downstream_rq_ws_on_non_ws_route.Inc();
     CreateFilters();
     Reply(403, "", "upgrade_failed");
     SendLocalReply();
-    return;
-  }
-  if (match_.route == nullptr) {  // the filters run all the same, as in Envoy
-    RunRequestFilters();
     return;
   }
   const decide::RouteAction& action = match_.route->action;
@@ -276,8 +276,7 @@ void Exchange::Route() {
 bool Exchange::TunnelAllowed() {
   http::RequestHead& r = request();
   const decide::UpgradeRules& manager = manager_->spec().upgrades;
-  const decide::UpgradeRules* route =
-      match_.route != nullptr ? &match_.route->action.upgrades : nullptr;
+  const decide::UpgradeRules* route = &match_.route->action.upgrades;
   if (r.is_connect()) return decide::UpgradeAllowed(manager, route, "connect");
   std::string_view chosen = decide::ChooseUpgrade(manager, route, r.upgrade);
   if (chosen.empty()) return false;

@@ -329,11 +329,9 @@ DIFFERENCES = {
     "OPTIONS": "Envoy adds content-length: 0 to a request without a body, unless it is GET, HEAD, DELETE; weft-proxy with the "
                "methods that anticipate a body alone (RFC 9110 section 8.6)",
     "an unusual method": "as OPTIONS",
-    "mutations": "in a route's list Envoy computes all values from the fields as they were before the list; weft-proxy goes "
-                 "through the list in order, so that a later %REQ()% sees an earlier change",
-    "mutations of what is not there": "as mutations",
-    "HTTP/1.0 with keep-alive": "weft-proxy serves HTTP/1.0; Envoy answers 426 unless accept_http_10 is set",
-    "no route": "weft-proxy runs filters for requests that have a route; Envoy sends its own 404 through the filters, too",
+    "HTTP/1.0 with keep-alive": "both answer 426; weft-proxy's codec says why in its body",
+    "100-continue": "weft-proxy passes the expectation on, and 100 is the upstream's to say; Envoy says it itself, unless "
+                    "proxy_100_continue is set",
     "a line folded": "Envoy unfolds it; RFC 9112 section 5.2 lets a server refuse it, and weft-proxy does",
     "a bare CR in a value": "Envoy takes it; RFC 9112 section 2.2 asks for refusal or a space in its place",
     "an unknown version": "weft-proxy answers 505 (RFC 9110 section 15.6.6), Envoy 400",
@@ -385,7 +383,7 @@ class Side:
     def ports_out(self, text):
         """Without what is each side's own: its ports."""
         # For a peer on loopback Envoy writes its own host's address into x-forwarded-for; weft-proxy the peer's.
-        text = text.replace(self.peer, "PEER") if self.peer else text
+        text = text.replace(self.peer, "PEER").replace("127.0.0.1", "PEER") if self.peer else text
         for what, address in (("MAIN", self.main), ("FILTERED", self.filtered), ("ONE", self.one.address), ("TWO", self.two.address),
                               ("DOWN", self.down)):
             text = text.replace(address, what)
