@@ -170,7 +170,7 @@ class ManagerTest : public ::testing::Test {
   void Begin(bool disk = false) {
     Make(kXds, disk);
     Connect();
-    EXPECT_EQ(Emitted(), "+cluster fixed(1)");
+    EXPECT_EQ(Emitted(), "+cluster xds(1) +cluster fixed(1)");
     EXPECT_EQ(Next(), "Cluster node=me");
   }
   static std::string Text(const Update& u) {
@@ -600,7 +600,7 @@ TEST_F(ManagerTest, StaticClusterWithDynamicEndpoints) {
   text.insert(text.find("dynamic_resources"), "  - {name: mixed, type: EDS, eds_cluster_config: {eds_config: {ads: {}}}}\n");
   Make(text.c_str());
   Connect();
-  EXPECT_EQ(Emitted(), "+cluster fixed(1)");
+  EXPECT_EQ(Emitted(), "+cluster xds(1) +cluster fixed(1)");
   EXPECT_EQ(All(), "Cluster node=me; ClusterLoadAssignment +mixed");
   t_->Reply(Reply(kEds, "1").Put("mixed", "1", Endpoints("mixed", {1, 2})).m);
   EXPECT_EQ(Emitted(), "+cluster mixed(2)");

@@ -203,7 +203,7 @@ TEST(RouteMatcherTest, WhyNotSaysWhich) {
 }
 
 TEST(RouteMatcherTest, Errors) {
-  EXPECT_EQ(ErrorsOf(""), "match: one of prefix, path, safe_regex, path_separated_prefix is missing\n");
+  EXPECT_EQ(ErrorsOf(""), "match: one of prefix, path, safe_regex, path_separated_prefix, connect_matcher is missing\n");
   EXPECT_EQ(ErrorsOf("path_separated_prefix: '/a/'"),
             "match.path_separated_prefix: \"/a/\": expected a path without ?, # and a slash at the end\n");
   EXPECT_EQ(ErrorsOf("safe_regex { regex: '[' }"),
