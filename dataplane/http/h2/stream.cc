@@ -52,6 +52,7 @@ void Stream::SendRequest(const RequestHead& head, buffer::BodyPipe* body) {
     nv.push_back(Pair(":path", head.path));
   }
   if (!head.authority.empty()) nv.push_back(Pair(":authority", head.authority));
+  if (head.expect_continue) nv.push_back(Pair("expect", "100-continue"));
   bool ok = AppendFields(head.headers, arena_, &nv);
   for (size_t i = 0; i < nv.size() && ok; ++i) {
     ok = nghttp2_check_header_value(nv[i].value, nv[i].valuelen) != 0;
