@@ -39,7 +39,8 @@ http::h2::SessionOptions CompileHttp2(const core::Http2ProtocolOptions& o, const
         ranged(o.max_outbound_control_frames(), "max_outbound_control_frames", 1, kMaxInt);
   }
   if (o.has_max_consecutive_inbound_frames_with_empty_payload()) {
-    out.max_consecutive_empty_frames = o.max_consecutive_inbound_frames_with_empty_payload().value();
+    out.max_consecutive_empty_frames =
+        o.max_consecutive_inbound_frames_with_empty_payload().value();
   }
   if (o.has_max_inbound_priority_frames_per_stream()) {
     out.max_priority_frames_per_stream = o.max_inbound_priority_frames_per_stream().value();
@@ -50,9 +51,10 @@ http::h2::SessionOptions CompileHttp2(const core::Http2ProtocolOptions& o, const
                "max_inbound_window_update_frames_per_data_frame_sent", 1, kMaxInt);
   }
   out.allow_connect = o.allow_connect();
-  out.stream_error_on_invalid_message = o.has_override_stream_error_on_invalid_http_message()
-                                            ? o.override_stream_error_on_invalid_http_message().value()
-                                            : o.stream_error_on_invalid_http_messaging();
+  out.stream_error_on_invalid_message =
+      o.has_override_stream_error_on_invalid_http_message()
+          ? o.override_stream_error_on_invalid_http_message().value()
+          : o.stream_error_on_invalid_http_messaging();
   RefuseIf(o.allow_metadata(), path + ".allow_metadata", "not supported", errors);
   RefuseIf(o.has_max_metadata_size(), path + ".max_metadata_size", "not supported", errors);
   RefuseIf(o.use_oghttp2_codec().value(), path + ".use_oghttp2_codec", "not supported", errors);

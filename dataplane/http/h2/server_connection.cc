@@ -157,8 +157,8 @@ void ServerConnection::OnHeadTimer() {
   timer_.Arm(settings_.delayed_close_timeout > 0 ? settings_.delayed_close_timeout : kSecond);
 }
 
-// GOAWAY's way to the peer ends where its unread bytes begin: closing now would reset the connection
-// and could destroy what it was told.
+// GOAWAY's way to the peer ends where its unread bytes begin: closing now would reset the
+// connection and could destroy what it was told.
 void ServerConnection::OnOver(const Error& error) {
   head_timer_.Cancel();
   bool gone = error.code == ErrorCode::kDisconnect || error.code == ErrorCode::kIdleTimeout;

@@ -186,7 +186,8 @@ void ServerStream::Abort() {
 
 void ServerStream::OnClosed(uint32_t h2_error) {
   if (head_sent_ && end_sent_) {
-    // The answer may still be on its way to the kernel; Finished() follows, or the connection's end.
+    // The answer may still be on its way to the kernel; Finished() follows, or the connection's
+    // end.
     if (!tunnel_ || ended_) return;
   }
   Error e{ErrorCode::kDisconnect, Side::kDownstream};
@@ -234,8 +235,7 @@ void ServerStream::Answer(int status) {
 void ServerStream::Refuse() {
   ServerConnection& c = connection();
   head_told_ = true;
-  ErrorCode code =
-      problem_.status == 431 ? ErrorCode::kHeadersTooLarge : ErrorCode::kBadRequest;
+  ErrorCode code = problem_.status == 431 ? ErrorCode::kHeadersTooLarge : ErrorCode::kBadRequest;
   c.handler_->OnBadRequest(*c.transport_, {code, Side::kDownstream, false, 0, problem_.detail},
                            problem_.status, Protocol::kHttp2);
   if (!abandoned_) Answer(problem_.status);

@@ -20,8 +20,8 @@ Session::~Session() = default;
 uint32_t Session::MaxStreams() const {
   uint32_t limit = options_.max_concurrent_streams;
   if (!settings_seen_) return limit;
-  return std::min(limit, nghttp2_session_get_remote_settings(
-                             h2_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS));
+  return std::min(
+      limit, nghttp2_session_get_remote_settings(h2_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS));
 }
 
 bool Session::CanOpen() const {
@@ -30,8 +30,8 @@ bool Session::CanOpen() const {
 }
 
 bool Session::CanConnectProtocol() const {
-  return settings_seen_ && nghttp2_session_get_remote_settings(
-                               h2_, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+  return settings_seen_ &&
+         nghttp2_session_get_remote_settings(h2_, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
 }
 
 http::ClientStream* Session::Open(http::ClientStreamEvents* events) {

@@ -9,10 +9,10 @@ namespace weft::http::h2 {
 
 class Stream;
 
-// One HTTP/2 connection as client, over cleartext with prior knowledge or whatever the transport is.
-// Owner: a connection pool or a gRPC client. Thread: the loop's. Destroyed when: the owner likes;
-// from inside one of its own events only by Loop::DeferDelete. Streams that are alive then hear
-// nothing any more.
+// One HTTP/2 connection as client, over cleartext with prior knowledge or whatever the transport
+// is. Owner: a connection pool or a gRPC client. Thread: the loop's. Destroyed when: the owner
+// likes; from inside one of its own events only by Loop::DeferDelete. Streams that are alive then
+// hear nothing any more.
 class Session final : private SessionCore {
  public:
   class Handler {

@@ -21,15 +21,6 @@ constexpr size_t kFrameHeader = 9;
 constexpr size_t kPrefaceBytes = 24;
 constexpr int kMaxReadsPerTurn = 8;
 constexpr int kMaxWritesPerTurn = 16;
-// Frames that ask for an answer or mean nothing (PING, SETTINGS, unknown types): so many at once,
-// then so many a second. Generous: gRPC sends a PING for each bandwidth estimate.
-constexpr uint32_t kControlBurst = 2000, kControlPerSecond = 200;
-// Streams that end by a reset within their first second, as a share of all: above a half of at least
-// so many the peer is not doing work but making it (CVE-2023-44487). The ratio lets busy
-// connections cancel a lot.
-constexpr uint32_t kJudgeStreams = 500;
-// Streams that the peer makes us reset (CVE-2025-8671), over the life of a connection.
-constexpr uint32_t kMaxInducedResets = 100;
 constexpr uint8_t kPingData[] = {'w', 'e', 'f', 't', 'p', 'i', 'n', 'g'};
 
 std::string_view StaticText(const char* s) {
@@ -155,8 +146,7 @@ struct SessionCore::Callbacks {
   static int OnInvalidFrame(nghttp2_session* h2, const nghttp2_frame* frame, int lib_error,
                             void* p) {
     SessionCore& self = Self(p);
-    bool message =
-        lib_error == NGHTTP2_ERR_HTTP_HEADER || lib_error == NGHTTP2_ERR_HTTP_MESSAGING;
+    bool message = lib_error == NGHTTP2_ERR_HTTP_HEADER || lib_error == NGHTTP2_ERR_HTTP_MESSAGING;
     if (lib_error == NGHTTP2_ERR_REFUSED_STREAM) {
       self.Count(&observe::Http2Counters::stream_refused_errors);
       self.QueuedControl();
@@ -206,8 +196,8 @@ struct SessionCore::Callbacks {
         [[fallthrough]];
       case NGHTTP2_PING:
       case NGHTTP2_SETTINGS:
-        if (self.control_queued_ > 0 && (frame->hd.type == NGHTTP2_RST_STREAM ||
-                                         (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0)) {
+        if (self.control_queued_ > 0 &&
+            (frame->hd.type == NGHTTP2_RST_STREAM || (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0)) {
           --self.control_queued_;
         }
         return 0;
@@ -387,132 +377,6 @@ void SessionCore::Forget(StreamBase* s) {
   s->Dispose();
 }
 
-// ---- bounds on what a peer can make us do
-
-bool SessionCore::FrameAllowed(uint8_t type, uint8_t flags, int32_t id, size_t length) {
-  if (terminating_) return false;
-  const bool end = (flags & NGHTTP2_FLAG_END_STREAM) != 0;
-  switch (type) {
-    case NGHTTP2_DATA:
-      if (length == 0 && !EmptyFrame(!end)) return false;
-      return StreamKnown(id);
-    case NGHTTP2_HEADERS:
-      continuations_ = 0;
-      return EmptyFrame(length == 0 && !end) && StreamKnown(id);
-    case NGHTTP2_CONTINUATION:
-      if (++continuations_ > options_.max_head_bytes / 4096 + 8) {
-        Terminate(NGHTTP2_ENHANCE_YOUR_CALM, "too many CONTINUATION frames",
-                  &observe::Http2Counters::inbound_continuation_flood);
-        return false;
-      }
-      return EmptyFrame(length == 0);
-    case NGHTTP2_PRIORITY:
-      if (++priorities_ > options_.max_priority_frames_per_stream * (opened_ + 1)) {
-        Terminate(NGHTTP2_ENHANCE_YOUR_CALM, "too many PRIORITY frames",
-                  &observe::Http2Counters::inbound_priority_frames_flood);
-        return false;
-      }
-      return true;
-    case NGHTTP2_WINDOW_UPDATE:
-      if (++window_updates_ >
-          5 + 2 * (opened_ + options_.max_window_updates_per_data_frame_sent * data_sent_)) {
-        Terminate(NGHTTP2_ENHANCE_YOUR_CALM, "too many WINDOW_UPDATE frames",
-                  &observe::Http2Counters::inbound_window_update_frames_flood);
-        return false;
-      }
-      return true;
-    case NGHTTP2_RST_STREAM:
-    case NGHTTP2_GOAWAY:
-      return true;
-    case NGHTTP2_PING:
-    case NGHTTP2_SETTINGS:
-      return (flags & NGHTTP2_FLAG_ACK) != 0 || ControlFrame();
-    default:
-      return ControlFrame();
-  }
-}
-
-bool SessionCore::EmptyFrame(bool empty) {
-  if (!empty) {
-    empty_frames_ = 0;
-    return true;
-  }
-  if (++empty_frames_ <= options_.max_consecutive_empty_frames) return true;
-  Terminate(NGHTTP2_ENHANCE_YOUR_CALM, "too many empty frames",
-            &observe::Http2Counters::inbound_empty_frames_flood);
-  return false;
-}
-
-bool SessionCore::ControlFrame() {
-  MonoNanos now = loop_.Now();
-  uint64_t refill = static_cast<uint64_t>(now - control_at_) * kControlPerSecond / kSecond;
-  if (refill > 0) {
-    control_at_ = now;
-    control_left_ = static_cast<uint32_t>(
-        std::min<uint64_t>(kControlBurst, control_left_ + std::min<uint64_t>(refill, kControlBurst)));
-  }
-  if (control_left_ > 0) {
-    --control_left_;
-    return true;
-  }
-  Terminate(NGHTTP2_ENHANCE_YOUR_CALM, "too many PING, SETTINGS or unknown frames",
-            &observe::Http2Counters::inbound_control_frames_flood);
-  return false;
-}
-
-// An answer to a control frame, or a reset, waits to be sent. A peer that does not read must not
-// make us keep them.
-bool SessionCore::QueuedControl() {
-  if (++control_queued_ <= options_.max_outbound_control_frames) return true;
-  Terminate(NGHTTP2_ENHANCE_YOUR_CALM, "too many control frames wait to be read",
-            &observe::Http2Counters::outbound_control_flood);
-  return false;
-}
-
-// nghttp2 ignores frames on streams that are closed, since the peer may not know about a reset of
-// ours. Where there was none, the peer breaks RFC 9113 section 5.1, or reuses a lower id (section
-// 5.1.1).
-bool SessionCore::StreamKnown(int32_t id) {
-  if (role_ == Role::kClient || id == 0 || id % 2 == 0) return true;
-  if (id > last_request_) return true;  // new, or refused by nghttp2 itself
-  if (StreamOf(h2_, id) != nullptr) return true;
-  if (id <= forgotten_reset_) return true;
-  if (std::find(reset_ids_.begin(), reset_ids_.end(), id) != reset_ids_.end()) {
-    return true;
-  }
-  Terminate(NGHTTP2_STREAM_CLOSED, "a frame on a closed stream", nullptr);
-  return false;
-}
-
-void SessionCore::RememberReset(int32_t id) {
-  if (role_ == Role::kClient) return;
-  if (reset_ids_.size() < kMaxResetIds) {
-    reset_ids_.push_back(id);
-    return;
-  }
-  int32_t& slot = reset_ids_[reset_next_++ % kMaxResetIds];
-  forgotten_reset_ = std::max(forgotten_reset_, slot);
-  slot = id;
-}
-
-bool SessionCore::PeerReset(StreamBase& s) {
-  s.peer_reset_ = true;
-  if (role_ == Role::kClient || !s.Premature()) return true;
-  ++premature_resets_;
-  if (judged_streams_ < kJudgeStreams || premature_resets_ * 2 <= judged_streams_) return true;
-  Terminate(NGHTTP2_ENHANCE_YOUR_CALM, "too many streams are reset at once",
-            &observe::Http2Counters::inbound_reset_flood);
-  return false;
-}
-
-bool SessionCore::InducedReset() {
-  if (role_ == Role::kClient) return true;
-  if (++induced_resets_ <= kMaxInducedResets) return true;
-  Terminate(NGHTTP2_ENHANCE_YOUR_CALM, "too many invalid frames",
-            &observe::Http2Counters::outbound_reset_flood);
-  return false;
-}
-
 // ---- reading
 
 // Gives nghttp2 one frame at a time, so that each is judged first by what the ones before it left:
@@ -589,8 +453,9 @@ bool SessionCore::ReadOnce(bool* more) {
   if (n <= 0) {
     Error e{ErrorCode::kDisconnect, peer()};
     e.sys_errno = static_cast<int>(-n);
-    e.detail =
-        !fault_.empty() ? fault_ : n == 0 ? "connection closed by the peer" : "connection failed";
+    e.detail = !fault_.empty() ? fault_
+               : n == 0        ? "connection closed by the peer"
+                               : "connection failed";
     e.connection_lost = true;
     Close(e);
     return false;
@@ -776,7 +641,8 @@ void SessionCore::ArmKeepalive() {
   }
   // Any spread will do.
   uint64_t r = (static_cast<uint64_t>(loop_.Now()) ^ reinterpret_cast<uintptr_t>(this)) *
-               0x9E3779B97F4A7C15u >> 54;
+                   0x9E3779B97F4A7C15u >>
+               54;
   MonoNanos most = options_.keepalive_interval / 100 * options_.keepalive_jitter;
   keepalive_.Arm(options_.keepalive_interval + most / 1024 * static_cast<MonoNanos>(r));
 }

@@ -98,9 +98,9 @@ class SessionCore : private net::Transport::Handler, private event::TurnEndTask 
   nghttp2_session* h2_ = nullptr;
   IntrusiveList<StreamBase, AllTag> streams_;
   uint64_t bytes_received_ = 0, sent_ = 0;
-  uint64_t opened_ = 0;       // streams
+  uint64_t opened_ = 0;        // streams
   uint32_t open_streams_ = 0;  // that nghttp2 knows
-  std::string_view fault_;    // why nghttp2 gave up on the peer, or the peer on us
+  std::string_view fault_;     // why nghttp2 gave up on the peer, or the peer on us
   bool settings_seen_ = false;
   bool peer_goaway_ = false;
   bool draining_ = false;  // no new stream
@@ -109,6 +109,11 @@ class SessionCore : private net::Transport::Handler, private event::TurnEndTask 
 
  private:
   struct Callbacks;  // nghttp2's C functions
+  static constexpr uint32_t kControlBurst = 2000;
+  // Streams that end by a reset within their first second, as a share of all: above a half of at
+  // least so many the peer is not doing work but making it (CVE-2023-44487). The ratio lets busy
+  // connections cancel a lot.
+  static constexpr uint32_t kJudgeStreams = 500;
   // Ids of streams that we reset: the peer may not know yet.
   static constexpr size_t kMaxResetIds = 128;
 

@@ -68,9 +68,9 @@ void Stream::SendRequest(const RequestHead& head, buffer::BodyPipe* body) {
     AppendLength(head.content_length, arena_, &nv);
   }
   nghttp2_data_provider provider = SourceOf(this);
-  int32_t id = nghttp2_submit_request(client().h2_, nullptr, nv.data(), nv.size(),
-                                      body == nullptr ? nullptr : &provider,
-                                      static_cast<StreamBase*>(this));
+  int32_t id =
+      nghttp2_submit_request(client().h2_, nullptr, nv.data(), nv.size(),
+                             body == nullptr ? nullptr : &provider, static_cast<StreamBase*>(this));
   if (id < 0) {
     refused.detail = nghttp2_strerror(id);
     Fail(refused);

@@ -64,9 +64,8 @@ bool AppendFields(const HeaderMap& headers, Arena& arena, std::vector<nghttp2_nv
     std::string_view name = h.name;
     if (HasUpper(name)) {
       char* p = arena.Allocate(name.size());
-      std::transform(name.begin(), name.end(), p, [](char c) {
-        return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-      });
+      std::transform(name.begin(), name.end(), p,
+                     [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
       name = {p, name.size()};
     }
     if (nghttp2_check_header_name(reinterpret_cast<const uint8_t*>(name.data()), name.size()) ==

@@ -111,7 +111,7 @@ class StreamBase : public ListLink<SessionCore::DirtyTag>,
   bool end_sent_ = false;    // END_STREAM left
   bool reset_sent_ = false;  // by us, or nghttp2 will
   bool peer_reset_ = false;
-  bool h2_open_ = false;     // nghttp2 knows the stream
+  bool h2_open_ = false;  // nghttp2 knows the stream
   bool abandoned_ = false;
   bool deleting_ = false;
 

@@ -60,8 +60,8 @@ std::string FrameCodec::Headers(uint32_t stream, const Fields& fields, bool end_
   do {
     std::string piece = block.substr(0, kMax);
     block.erase(0, piece.size());
-    uint8_t flags = static_cast<uint8_t>((block.empty() ? NGHTTP2_FLAG_END_HEADERS : 0) |
-                                         (first ? end : 0));
+    uint8_t flags =
+        static_cast<uint8_t>((block.empty() ? NGHTTP2_FLAG_END_HEADERS : 0) | (first ? end : 0));
     out += MakeFrame(first ? NGHTTP2_HEADERS : NGHTTP2_CONTINUATION, flags, stream, piece);
     first = false;
   } while (!block.empty());
@@ -91,7 +91,8 @@ std::vector<Frame> FrameCodec::Parse(std::string* bytes) {
   size_t at = 0;
   while (bytes->size() - at >= 9) {
     auto byte = [&](size_t i) { return static_cast<uint8_t>((*bytes)[at + i]); };
-    size_t length = static_cast<size_t>(byte(0)) << 16 | static_cast<size_t>(byte(1)) << 8 | byte(2);
+    size_t length =
+        static_cast<size_t>(byte(0)) << 16 | static_cast<size_t>(byte(1)) << 8 | byte(2);
     if (bytes->size() - at < 9 + length) break;
     Frame f;
     f.type = byte(3);

@@ -64,7 +64,8 @@ TEST_F(ServerBoundsTest, ResetsThatThePeerMakesUsSend) {
 TEST_F(ServerBoundsTest, ContinuationFlood) {
   Open();
   std::string flood = MakeFrame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM, 1, codec_.Block(Get()));
-  for (int i = 0; i < 40; ++i) flood += MakeFrame(NGHTTP2_CONTINUATION, 0, 1, std::string("\0\x01x\x01y", 5));
+  for (int i = 0; i < 40; ++i)
+    flood += MakeFrame(NGHTTP2_CONTINUATION, 0, 1, std::string("\0\x01x\x01y", 5));
   Send(flood);
   ExpectCalm(counters_.inbound_continuation_flood);
   EXPECT_TRUE(exchanges_.empty());
@@ -75,9 +76,8 @@ TEST_F(ServerBoundsTest, ContinuationsOfAHeadOrdinarilyLarge) {
   std::string block = codec_.Block(With(Get(), {{"x", std::string(40000, 'x')}}));
   std::string all = MakeFrame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM, 1, block.substr(0, 4096));
   for (size_t at = 4096; at < block.size(); at += 4096) {
-    all += MakeFrame(NGHTTP2_CONTINUATION,
-                     at + 4096 >= block.size() ? NGHTTP2_FLAG_END_HEADERS : 0, 1,
-                     block.substr(at, 4096));
+    all += MakeFrame(NGHTTP2_CONTINUATION, at + 4096 >= block.size() ? NGHTTP2_FLAG_END_HEADERS : 0,
+                     1, block.substr(at, 4096));
   }
   SendAndTurn(all);
   EXPECT_EQ(exchanges_.size(), 1u);
@@ -87,8 +87,11 @@ TEST_F(ServerBoundsTest, ContinuationsOfAHeadOrdinarilyLarge) {
 TEST_F(ServerBoundsTest, HpackBomb) {
   Open();
   // 4 KB into the dynamic table, then a byte for each further copy.
-  std::string block = "\x82\x84\x86\x41\x01" "a\x40\x04" "bomb\x7f\xa1\x1e" + std::string(4000, 'b') +
-                      std::string(12000, '\xbe');
+  std::string block =
+      "\x82\x84\x86\x41\x01"
+      "a\x40\x04"
+      "bomb\x7f\xa1\x1e" +
+      std::string(4000, 'b') + std::string(12000, '\xbe');
   Send(MakeFrame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM | NGHTTP2_FLAG_END_HEADERS, 1, block));
   Turn();
   EXPECT_EQ(GoAway(), NGHTTP2_ENHANCE_YOUR_CALM);
@@ -145,7 +148,8 @@ TEST_F(ServerBoundsTest, EmptyDataFrames) {
 TEST_F(ServerBoundsTest, PaddingAloneIsEmptyToo) {
   Open();
   SendAndTurn(codec_.Headers(1, Post(), false));
-  std::string padded = MakeFrame(NGHTTP2_DATA, NGHTTP2_FLAG_PADDED, 1, std::string("\x03\0\0\0", 4));
+  std::string padded =
+      MakeFrame(NGHTTP2_DATA, NGHTTP2_FLAG_PADDED, 1, std::string("\x03\0\0\0", 4));
   Send(padded + padded);
   ExpectCalm(counters_.inbound_empty_frames_flood);
 }

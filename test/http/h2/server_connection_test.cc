@@ -105,7 +105,8 @@ TEST_F(ServerConnectionTest, AnIdleConnectionHoldsNoBlock) {
 }
 
 TEST_F(ServerConnectionTest, BeginsWithWhatSomeoneElseHasRead) {
-  std::string text = std::string(test::kPreface) + codec_.Settings() + codec_.Headers(1, Get(), true);
+  std::string text =
+      std::string(test::kPreface) + codec_.Settings() + codec_.Headers(1, Get(), true);
   buffer::BlockRef block = slab_.Get();
   memcpy(block->data(), text.data(), text.size());
   connection_ = new ServerConnection(context_, options_, counters_,
@@ -121,7 +122,10 @@ TEST_F(ServerConnectionTest, BeginsWithWhatSomeoneElseHasRead) {
 
 TEST_F(ServerConnectionTest, HeadAndBodilessStatuses) {
   Open();
-  SendAndTurn(codec_.Headers(1, {{":method", "HEAD"}, {":scheme", "http"}, {":path", "/"}, {":authority", "a"}}, true) +
+  SendAndTurn(codec_.Headers(
+                  1,
+                  {{":method", "HEAD"}, {":scheme", "http"}, {":path", "/"}, {":authority", "a"}},
+                  true) +
               codec_.Headers(3, Get(), true) + codec_.Headers(5, Get(), true));
   exchanges_[0]->Begin(7);
   exchanges_[0]->Write("ignored");
@@ -132,9 +136,12 @@ TEST_F(ServerConnectionTest, HeadAndBodilessStatuses) {
   exchanges_[1]->stream->SendResponse(not_modified, nullptr);
   exchanges_[2]->Answer(200);
   Turn();
-  EXPECT_EQ(Got(NGHTTP2_HEADERS, 1).at(0).fields, (Fields{{":status", "200"}, {"content-length", "7"}}));
-  EXPECT_EQ(Got(NGHTTP2_HEADERS, 3).at(0).fields, (Fields{{":status", "304"}, {"content-length", "9"}}));
-  EXPECT_EQ(Got(NGHTTP2_HEADERS, 5).at(0).fields, (Fields{{":status", "200"}, {"content-length", "0"}}));
+  EXPECT_EQ(Got(NGHTTP2_HEADERS, 1).at(0).fields,
+            (Fields{{":status", "200"}, {"content-length", "7"}}));
+  EXPECT_EQ(Got(NGHTTP2_HEADERS, 3).at(0).fields,
+            (Fields{{":status", "304"}, {"content-length", "9"}}));
+  EXPECT_EQ(Got(NGHTTP2_HEADERS, 5).at(0).fields,
+            (Fields{{":status", "200"}, {"content-length", "0"}}));
   for (uint32_t id : {1, 3, 5}) {
     EXPECT_TRUE(Got(NGHTTP2_HEADERS, id).at(0).end_stream());
     EXPECT_TRUE(Got(NGHTTP2_DATA, id).empty());
@@ -200,7 +207,8 @@ TEST_F(ServerConnectionTest, WindowsFollowWhatWasTaken) {
   e.Pull();
   Turn();
   uint64_t on_stream = 0, on_connection = 0;
-  for (const Frame& f : Got(NGHTTP2_WINDOW_UPDATE)) (f.stream == 0 ? on_connection : on_stream) += f.word();
+  for (const Frame& f : Got(NGHTTP2_WINDOW_UPDATE))
+    (f.stream == 0 ? on_connection : on_stream) += f.word();
   EXPECT_EQ(on_stream, 64000u);
   EXPECT_EQ(on_connection, 64000u);
   e.stream->Abort();
@@ -292,15 +300,26 @@ TEST_F(ServerConnectionTest, RefusedRequests) {
       {{{":method", "GET"}, {":scheme", "http"}, {":path", "a"}, {":authority", "a"}}, 0},
       {{{":method", "GET"}, {":scheme", "http"}, {":path", "*"}, {":authority", "a"}}, 0},
       {{{":method", "GET"}, {":scheme", "http"}, {":path", "/a#b"}, {":authority", "a"}}, 400},
-      {{{":method", "GET"}, {":scheme", "http"}, {":path", "/a\xc3\xa4"}, {":authority", "a"}}, 400},
+      {{{":method", "GET"}, {":scheme", "http"}, {":path", "/a\xc3\xa4"}, {":authority", "a"}},
+       400},
       {{{":method", "GET"}, {":scheme", "http"}, {":path", ""}, {":authority", "a"}}, 0},
       {{{":method", "GET"}, {":scheme", "http"}, {":path", "/a b"}, {":authority", "a"}}, 0},
       {{{":method", "G T"}, {":scheme", "http"}, {":path", "/"}, {":authority", "a"}}, 0},
       {{{":method", "GET"}, {":scheme", "http"}, {":path", "/"}}, 0},
       {{{":method", "GET"}, {":path", "/"}, {":authority", "a"}}, 0},
-      {{{":method", "GET"}, {":method", "GET"}, {":scheme", "http"}, {":path", "/"}, {":authority", "a"}}, 0},
+      {{{":method", "GET"},
+        {":method", "GET"},
+        {":scheme", "http"},
+        {":path", "/"},
+        {":authority", "a"}},
+       0},
       {{{":method", "CONNECT"}, {":scheme", "http"}, {":path", "/"}, {":authority", "a:1"}}, 0},
-      {{{":method", "CONNECT"}, {":scheme", "http"}, {":path", "/"}, {":authority", "a"}, {":protocol", "websocket"}}, 0},
+      {{{":method", "CONNECT"},
+        {":scheme", "http"},
+        {":path", "/"},
+        {":authority", "a"},
+        {":protocol", "websocket"}},
+       0},
       {With({{"x-first", "1"}}, Get()), 0},
       {With(Get(), {{"x-\x01", "1"}}), 0},
       {With(Get(), {{"x", "a\r\nb: c"}}), 0},
@@ -330,9 +349,11 @@ TEST_F(ServerConnectionTest, RefusedRequests) {
     id += 2;
   }
   EXPECT_EQ(bad_.size(), std::size(cases));
-  SendAndTurn(codec_.Headers(id, With(Get("*"), {{"host", "A.EXAMPLE"}, {"cookie", "a=1"}, {"cookie", "b=2"}}), true));
+  SendAndTurn(codec_.Headers(
+      id, With(Get("*"), {{"host", "A.EXAMPLE"}, {"cookie", "a=1"}, {"cookie", "b=2"}}), true));
   EXPECT_TRUE(exchanges_.empty());  // * is for OPTIONS
-  SendAndTurn(codec_.Headers(id + 2, With(Get(), {{"host", "A.EXAMPLE"}, {"cookie", "a=1"}, {"cookie", "b=2"}}), true));
+  SendAndTurn(codec_.Headers(
+      id + 2, With(Get(), {{"host", "A.EXAMPLE"}, {"cookie", "a=1"}, {"cookie", "b=2"}}), true));
   ASSERT_EQ(exchanges_.size(), 1u);
   EXPECT_EQ(exchanges_[0]->fields, (Fields{{"cookie", "a=1; b=2"}}));
 }
@@ -512,8 +533,13 @@ TEST_F(ServerConnectionTest, PieceByPiece) {
 TEST_F(ServerConnectionTest, ExtendedConnect) {
   options_.session.allow_connect = true;
   Open();
-  SendAndTurn(codec_.Headers(1, {{":method", "CONNECT"}, {":scheme", "https"}, {":path", "/chat"},
-                                 {":authority", "a"}, {":protocol", "websocket"}}, false));
+  SendAndTurn(codec_.Headers(1,
+                             {{":method", "CONNECT"},
+                              {":scheme", "https"},
+                              {":path", "/chat"},
+                              {":authority", "a"},
+                              {":protocol", "websocket"}},
+                             false));
   ASSERT_EQ(exchanges_.size(), 1u);
   Exchange& e = *exchanges_[0];
   EXPECT_EQ(e.method, "GET");

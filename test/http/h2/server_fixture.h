@@ -111,8 +111,8 @@ class ServerFixture : public ::testing::Test,
 
   void Open(bool settings = true) {
     auto transport = std::make_unique<fakes::FakeTransport>(peer_);
-    connection_ = new ServerConnection(context_, options_, counters_, std::move(transport), this,
-                                       this);
+    connection_ =
+        new ServerConnection(context_, options_, counters_, std::move(transport), this, this);
     connection_->Start();
     if (!settings) return;
     Send(std::string(test::kPreface) + codec_.Settings());
