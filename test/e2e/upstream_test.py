@@ -2,13 +2,19 @@
 """Real upstreams behind weft-proxy, by both HTTP versions on both sides: nginx and Envoy."""
 
 import os
+import socket
+import threading
 from pathlib import Path
 
 import harness
-from base import wait_until
+from base import split_address, wait_until
 from harness import Client, ask
 from http2 import HTTP_OPTIONS, H2Client, bootstrap, cluster, listener, peer
 from pki import Authority
+
+import h2.config
+import h2.connection
+import h2.events
 
 NGINX = """\
 daemon off; master_process off; worker_processes 1; error_log stderr warn; pid %(dir)s/nginx.pid;
@@ -131,6 +137,129 @@ class UpstreamTest(harness.TestCase):
         load.wait_for(30)
         load.stop()
         self.assertEqual(load.failed, 0, str(load))
+
+
+class Resetter:
+    """An HTTP/2 server that does what the path says, and counts the requests that it got."""
+
+    def __init__(self, at):
+        ip, port = split_address(at)
+        self.listener = socket.create_server((ip, port))
+        self.requests = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                s, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(s,), daemon=True).start()
+
+    def _serve(self, s):
+        c = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
+        c.initiate_connection()
+        paths, bodies = {}, {}
+        with s:
+            s.sendall(c.data_to_send())
+            while True:
+                try:
+                    data = s.recv(65536)
+                except OSError:
+                    return
+                if not data:
+                    return
+                for e in c.receive_data(data):
+                    if isinstance(e, h2.events.RequestReceived):
+                        paths[e.stream_id], bodies[e.stream_id] = dict(e.headers)[":path"], b""
+                    elif isinstance(e, h2.events.DataReceived):
+                        bodies[e.stream_id] += e.data
+                        c.acknowledge_received_data(e.flow_controlled_length, e.stream_id)
+                    elif isinstance(e, h2.events.StreamEnded):
+                        if not self._answer(c, s, e.stream_id, paths[e.stream_id], bodies[e.stream_id]):
+                            return
+                s.sendall(c.data_to_send())
+
+    def _answer(self, c, s, stream, path, body):
+        self.requests.append(path)
+        first = self.requests.count(path) == 1
+        ok = [(":status", "200")]
+        if path == "/reset-at-once":
+            c.reset_stream(stream, 2)
+        elif path == "/refused-once" and first:
+            c.reset_stream(stream, 7)
+        elif path == "/goaway-once" and first:
+            c.close_connection(0, last_stream_id=stream - 2 if stream > 1 else 0)
+            s.sendall(c.data_to_send())
+            return False
+        elif path == "/closed-at-once":
+            return False
+        elif path in ("/reset-after-head", "/reset-in-body", "/closed-in-body"):
+            c.send_headers(stream, ok)
+            if path != "/reset-after-head":
+                c.send_data(stream, b"half")
+            if path == "/closed-in-body":
+                s.sendall(c.data_to_send())
+                return False
+            c.reset_stream(stream, 2)
+        elif path == "/early":
+            c.send_headers(stream, [(":status", "103"), ("link", "</a>")])
+            c.send_headers(stream, ok)
+            c.send_data(stream, body)
+            c.send_headers(stream, [("x-trailer", "t")], end_stream=True)
+        else:
+            c.send_headers(stream, ok)
+            c.send_data(stream, body or b"fine", end_stream=True)
+        return True
+
+
+class ResetTest(harness.TestCase):
+    """What an HTTP/2 upstream breaks off, at every phase."""
+
+    @classmethod
+    def prepare(cls):
+        net = cls.env.network
+        cls.at, admin, up = net.address(), net.address(), net.address()
+        cls.upstream = Resetter(up)
+        cls.proxy = cls.env.start_proxy("proxy", bootstrap(admin, [listener("main", cls.at, "up")],
+                                                           [cluster("up", up, http2=True)]), admin)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.upstream.listener.close()
+        super().tearDownClass()
+
+    def test_before_an_answer(self):
+        for path in ("/reset-at-once", "/closed-at-once"):
+            with self.subTest(path):
+                self.assertEqual(ask(self.at, path, "POST", body=b"x").status, 503)
+                self.assertEqual(self.upstream.requests.count(path), 1, "a POST that may have arrived is sent once")
+        self.assertEqual(ask(self.at, "/").text(), "fine", "the next request is served")
+
+    def test_what_was_not_processed_is_sent_again(self):
+        for path in ("/refused-once", "/goaway-once"):
+            with self.subTest(path):
+                answer = ask(self.at, path, "POST", body=b"the body")
+                self.assertEqual((answer.status, answer.body), (200, b"the body"))
+                self.assertEqual(self.upstream.requests.count(path), 2)
+        self.assertGreaterEqual(self.proxy.stat("cluster.up.upstream_rq_replayed"), 2)
+
+    def test_a_cut_answer_never_looks_complete(self):
+        for path in ("/reset-after-head", "/reset-in-body", "/closed-in-body"):
+            with self.subTest(path):
+                with self.assertRaises(OSError):
+                    ask(self.at, path)
+                c = H2Client(self.at)
+                got = c.wait(c.request(path))
+                self.assertTrue(got.reset is not None and not got.ended, "reset, not ended")
+
+    def test_1xx_and_trailers(self):
+        c = H2Client(self.at)
+        got = c.wait(c.request("/early", "POST", body=b"b"))
+        self.assertEqual((got.status, bytes(got.body)), (200, b"b"))
+        self.assertEqual(dict(got.trailers)["x-trailer"], "t")
+        answer = ask(self.at, "/early", "POST", body=b"b")
+        self.assertEqual((answer.status, answer.body), (200, b"b"))
 
 
 if __name__ == "__main__":
