@@ -104,6 +104,31 @@ TEST_F(MutationTest, EmptyValuesAreLeftOutUnlessKept) {
   EXPECT_EQ(Apply({{{"a", "old"}}}), "a=old;c=;");
 }
 
+// A list of a route: values and conditions see what was there before it, replacements come before additions.
+TEST_F(MutationTest, TogetherSeesWhatWasThereBefore) {
+  Add("header { key: 'a' value: 'new' } append_action: OVERWRITE_IF_EXISTS_OR_ADD");
+  Add("header { key: 'b' value: '%REQ(a)%' }");
+  Add("header { key: 'c' value: '1' }");
+  Add("header { key: 'c' value: '2' } append_action: ADD_IF_ABSENT");
+  Add("header { key: 'd' value: '%REQ(gone)%.' } append_action: OVERWRITE_IF_EXISTS_OR_ADD");
+  Errors errors(&list);
+  CompileHeaderRemoval("gone", "remove", &errors, &mutations);
+  // Formats read the map that is changed, as in an exchange.
+  struct Source final : HeaderSource {
+    explicit Source(const Fields& f) : fields(f) {}
+    std::optional<std::string_view> Get(std::string_view name) const override { return fields.Get(name); }
+    const Fields& fields;
+  };
+  Fields headers{{{"a", "old"}, {"gone", "x"}}};
+  Source source(headers);
+  stream.request_headers = &source;
+  std::string scratch;
+  ASSERT_TRUE(list.empty()) << Lines(list);
+  ApplyMutationsTogether(
+      mutations, stream, &scratch, [this](std::string_view s) { return std::string_view(arena.emplace_back(s)); }, headers);
+  EXPECT_EQ(headers.Text(), "a=new;d=.;b=old;c=1;c=2;");
+}
+
 TEST_F(MutationTest, FilterMutations) {
   using Proto = envoy::config::common::mutation_rules::v3::HeaderMutation;
   Errors errors(&list);

@@ -187,6 +187,15 @@ TEST(RouteMatcherTest, Fraction) {
   }
 }
 
+TEST(RouteMatcherTest, ConnectIsForConnectMatcherAlone) {
+  RouteMatcher connect = Make("connect_matcher {}"), prefix = Make("prefix: '/'"), regex = Make("safe_regex { regex: '.*' }");
+  EXPECT_TRUE(Matches(connect, {.method = "CONNECT", .path = ""}));
+  EXPECT_FALSE(Matches(connect, {.method = "GET", .path = "/"}));
+  EXPECT_FALSE(Matches(prefix, {.method = "CONNECT", .path = ""}));
+  EXPECT_FALSE(Matches(regex, {.method = "CONNECT", .path = ""}));
+  EXPECT_EQ(connect.DescribePath(), "connect_matcher");
+}
+
 TEST(RouteMatcherTest, WhyNotSaysWhich) {
   MapHeaders headers{{"end-user", "jason"}};
   RequestView request{.path = "/api?x=1", .headers = &headers};
