@@ -351,7 +351,7 @@ static_resources:
                 "virtual_hosts[0].domains: expected a list, got \"*\"; write [\"*\"]",
                 "f.yaml:18:36: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.route_config."
                 "virtual_hosts[0].routes[0].match.path: conflicts with \"prefix\" at line 18; only one of prefix, "
-                "path, safe_regex, path_separated_prefix may be set",
+                "path, safe_regex, connect_matcher, path_separated_prefix may be set",
                 "f.yaml:20:17: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.route_config."
                 "virtual_hosts[0].routes[0].redirect: conflicts with \"route\" at line 19; only one of route, "
                 "redirect, direct_response may be set",
