@@ -98,6 +98,7 @@ class Network:
     """127.N.0.0/16 for one test. A listening socket on it says that it is taken."""
 
     def __init__(self):
+        self.given = set()  # ports: a free one may come twice before its user has bound it
         for _ in range(300):
             self.prefix = "127.%d" % random.randint(20, 250)
             self.claim = socket.socket()
@@ -114,9 +115,13 @@ class Network:
 
     def port(self, ip=None):
         """A free port on `ip` (default: .0.1)."""
-        with socket.socket() as s:
-            s.bind((ip or self.ip("0.1"), 0))
-            return s.getsockname()[1]
+        while True:
+            with socket.socket() as s:
+                s.bind((ip or self.ip("0.1"), 0))
+                port = s.getsockname()[1]
+            if port not in self.given:
+                self.given.add(port)
+                return port
 
     def address(self, ip=None):
         ip = ip or self.ip("0.1")
