@@ -13,7 +13,8 @@ constexpr size_t kMaxDigits = 8;
 }  // namespace
 
 bool IsGrpc(std::string_view t) {
-  if (t.size() < kGrpcType.size() || !http::EqualsIgnoreCase(t.substr(0, kGrpcType.size()), kGrpcType)) {
+  if (t.size() < kGrpcType.size() ||
+      !http::EqualsIgnoreCase(t.substr(0, kGrpcType.size()), kGrpcType)) {
     return false;
   }
   return t.size() == kGrpcType.size() || t[kGrpcType.size()] == '+' || t[kGrpcType.size()] == ';';

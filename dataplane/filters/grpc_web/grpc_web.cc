@@ -17,7 +17,8 @@ constexpr std::string_view kAlphabet =
 
 // `type`, alone or with a "+format".
 bool Is(std::string_view value, std::string_view type) {
-  return value.size() >= type.size() && http::EqualsIgnoreCase(value.substr(0, type.size()), type) &&
+  return value.size() >= type.size() &&
+         http::EqualsIgnoreCase(value.substr(0, type.size()), type) &&
          (value.size() == type.size() || value[type.size()] == '+' || value[type.size()] == ';');
 }
 
@@ -69,7 +70,9 @@ class ToWeb final : public proxy::BodyTransform {
   static std::string TrailerFrame(const http::HeaderMap& trailers) {
     std::string fields;
     for (const http::Header& h : trailers) {
-      for (char c : h.name) fields.push_back(c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c);
+      for (char c : h.name) {
+        fields.push_back(c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c);
+      }
       fields.append(": ").append(h.value).append("\r\n");
     }
     std::string out(1, kTrailerFrame);

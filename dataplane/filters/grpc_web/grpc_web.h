@@ -8,7 +8,7 @@
 
 namespace weft::filters {
 
-// envoy.filters.http.grpc_web: gRPC for programs that can't read trailers (browsers). See README.md.
+// envoy.filters.http.grpc_web: gRPC for programs that can't read trailers (browsers); README.md.
 // Owner: the manager's specification, shared. Thread: any.
 class GrpcWebFilter final : public proxy::FilterFactory {
  public:
