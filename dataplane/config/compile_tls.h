@@ -9,10 +9,10 @@
 
 namespace weft::config {
 
-// A transport_socket of a filter chain (DownstreamTlsContext) or a cluster (UpstreamTlsContext). Null
-// for raw_buffer, and after an error. An empty transport_socket message is raw_buffer too. Unlike
-// elsewhere, a field of a TLS message that our protos lack is always an error: what it asks for might
-// be what keeps somebody out.
+// A transport_socket of a filter chain (DownstreamTlsContext) or a cluster (UpstreamTlsContext).
+// Null for raw_buffer, and after an error. An empty transport_socket message is raw_buffer too.
+// Unlike elsewhere, a field of a TLS message that our protos lack is always an error: what it asks
+// for might be what keeps somebody out.
 std::shared_ptr<const net::TransportSecurity> CompileDownstreamTls(
     const envoy::config::core::v3::TransportSocket& socket, const std::string& path,
     const CompileEnv& env, decide::Errors* errors);

@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::string_view kField = "x-forwarded-client-cert";
 
-// A value in double quotes. Whoever had its certificate signed chose the text: it must not end the value, nor the
-// field line.
+// A value in double quotes. Whoever had its certificate signed chose the text: it must not end the
+// value, nor the field line.
 void AppendQuoted(std::string_view value, std::string* out) {
   out->push_back('"');
   for (char c : value) {
@@ -27,7 +27,8 @@ void Separate(std::string* out) {
   if (!out->empty() && out->back() != ',') out->push_back(';');
 }
 
-// Names go without quotes, as in Envoy, unless they hold what would be read as the next pair or element.
+// Names go without quotes, as in Envoy, unless they hold what would be read as the next pair or
+// element.
 void AppendPair(std::string_view key, std::string_view value, std::string* out) {
   Separate(out);
   StrAppend(out, key, "=");
@@ -65,8 +66,8 @@ void AppendElement(const ClientCertForwarding& how, const net::TlsInfo& tls, std
 
 }  // namespace
 
-void ForwardClientCert(const ClientCertForwarding& how, const net::Transport& downstream, http::HeaderMap& headers,
-                       Arena& arena, std::string& scratch) {
+void ForwardClientCert(const ClientCertForwarding& how, const net::Transport& downstream,
+                       http::HeaderMap& headers, Arena& arena, std::string& scratch) {
   using Mode = ClientCertForwarding::Mode;
   if (how.mode == Mode::kAlwaysForwardOnly) return;
   const net::TlsInfo* tls = downstream.tls();
@@ -78,7 +79,8 @@ void ForwardClientCert(const ClientCertForwarding& how, const net::Transport& do
   scratch.clear();
   if (how.mode == Mode::kAppendForward) {
     for (const http::Header& h : headers) {
-      if (http::EqualsIgnoreCase(h.name, kField) && !h.value.empty()) StrAppend(&scratch, h.value, ",");
+      if (http::EqualsIgnoreCase(h.name, kField) && !h.value.empty())
+        StrAppend(&scratch, h.value, ",");
     }
   }
   std::string element;

@@ -1,5 +1,6 @@
 #include "dataplane/tls/certificate.h"
 
+#include <arpa/inet.h>
 #include <openssl/bio.h>
 #include <openssl/bytestring.h>
 #include <openssl/evp.h>
@@ -8,8 +9,6 @@
 #include <openssl/pem.h>
 #include <openssl/pool.h>
 #include <openssl/x509.h>
-
-#include <arpa/inet.h>
 #include <strings.h>
 
 #include <algorithm>
@@ -38,7 +37,8 @@ std::string NameText(const X509_NAME* name) {
 std::string IpText(const ASN1_STRING* s) {
   char buf[INET6_ADDRSTRLEN];
   int family = ASN1_STRING_length(s) == 4 ? AF_INET : ASN1_STRING_length(s) == 16 ? AF_INET6 : 0;
-  if (family == 0 || inet_ntop(family, ASN1_STRING_get0_data(s), buf, sizeof(buf)) == nullptr) return {};
+  if (family == 0 || inet_ntop(family, ASN1_STRING_get0_data(s), buf, sizeof(buf)) == nullptr)
+    return {};
   return buf;
 }
 
@@ -54,8 +54,8 @@ void AddText(std::string text, std::vector<std::string>* out) {
 }
 
 void ReadSans(const X509* x, CertificateInfo* out) {
-  bssl::UniquePtr<GENERAL_NAMES> names(static_cast<GENERAL_NAMES*>(
-      X509_get_ext_d2i(x, NID_subject_alt_name, nullptr, nullptr)));
+  bssl::UniquePtr<GENERAL_NAMES> names(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(x, NID_subject_alt_name, nullptr, nullptr)));
   if (names == nullptr) return;
   for (const GENERAL_NAME* n : names.get()) {
     switch (n->type) {
@@ -75,7 +75,8 @@ void ReadSans(const X509* x, CertificateInfo* out) {
         const ASN1_TYPE* v = n->d.otherName->value;
         if (v->type == V_ASN1_UTF8STRING || v->type == V_ASN1_IA5STRING ||
             v->type == V_ASN1_PRINTABLESTRING || v->type == V_ASN1_OCTET_STRING) {
-          out->other_sans.emplace_back(OidText(n->d.otherName->type_id), ToText(v->value.asn1_string));
+          out->other_sans.emplace_back(OidText(n->d.otherName->type_id),
+                                       ToText(v->value.asn1_string));
         }
         break;
       }
@@ -125,7 +126,8 @@ std::shared_ptr<const CertificateInfo> CertificateInfo::Parse(std::string_view d
   out->issuer = NameText(X509_get_issuer_name(x.get()));
   const X509_NAME* subject = X509_get_subject_name(x.get());
   int cn = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-  if (cn >= 0) out->common_name = ToText(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, cn)));
+  if (cn >= 0)
+    out->common_name = ToText(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, cn)));
   const ASN1_INTEGER* serial = X509_get0_serialNumber(x.get());
   out->serial = Hex(ASN1_STRING_get0_data(serial), static_cast<size_t>(ASN1_STRING_length(serial)));
   out->hash = Digest(der);
@@ -154,7 +156,8 @@ bool DnsNameMatches(std::string_view pattern, std::string_view host) {
   return rest.find('.', 1) != std::string_view::npos && equal(rest, host.substr(dot));
 }
 
-std::vector<bssl::UniquePtr<CRYPTO_BUFFER>> ReadPemChain(std::string_view pem, CRYPTO_BUFFER_POOL* pool,
+std::vector<bssl::UniquePtr<CRYPTO_BUFFER>> ReadPemChain(std::string_view pem,
+                                                         CRYPTO_BUFFER_POOL* pool,
                                                          std::string* why) {
   std::vector<bssl::UniquePtr<CRYPTO_BUFFER>> out;
   bssl::UniquePtr<BIO> bio = MemoryBio(pem);
@@ -184,7 +187,8 @@ std::vector<bssl::UniquePtr<CRYPTO_BUFFER>> ReadPemChain(std::string_view pem, C
 std::optional<Credential> MakeCredential(const CertificateSpec& spec, const CertificateText& text,
                                          CRYPTO_BUFFER_POOL* pool, std::vector<SpecError>* errors) {
   auto fail = [errors](const Source& source, std::string message) {
-    errors->push_back({source.field, source.file.empty() ? std::move(message) : StrCat(source.file, ": ", message)});
+    errors->push_back({source.field, source.file.empty() ? std::move(message)
+                                                         : StrCat(source.file, ": ", message)});
     return std::nullopt;
   };
   std::string why;
@@ -207,10 +211,12 @@ std::optional<Credential> MakeCredential(const CertificateSpec& spec, const Cert
     return fail(spec.key, "does not belong to the first certificate of certificate_chain");
   }
   if (EVP_PKEY_id(key.get()) == EVP_PKEY_RSA && EVP_PKEY_bits(key.get()) < 2048) {
-    return fail(spec.key, StrCat("RSA key of ", EVP_PKEY_bits(key.get()), " bits: expected 2048 or more"));
+    return fail(spec.key,
+                StrCat("RSA key of ", EVP_PKEY_bits(key.get()), " bits: expected 2048 or more"));
   }
   if (EVP_PKEY_id(key.get()) == EVP_PKEY_EC && EVP_PKEY_bits(key.get()) < 256) {
-    return fail(spec.key, StrCat("ECDSA key of ", EVP_PKEY_bits(key.get()), " bits: expected P-256, P-384 or P-521"));
+    return fail(spec.key, StrCat("ECDSA key of ", EVP_PKEY_bits(key.get()),
+                                 " bits: expected P-256, P-384 or P-521"));
   }
 
   std::vector<CRYPTO_BUFFER*> buffers;
@@ -224,7 +230,8 @@ std::optional<Credential> MakeCredential(const CertificateSpec& spec, const Cert
     return fail(spec.chain, StrCat("can't be used: ", LastError("refused by the library")));
   }
   out.names = out.info->dns_sans;
-  if (out.names.empty() && !out.info->common_name.empty()) out.names.push_back(out.info->common_name);
+  if (out.names.empty() && !out.info->common_name.empty())
+    out.names.push_back(out.info->common_name);
   out.must_staple = MustStaple(leaf.get());
 
   if (spec.ocsp_staple.set()) {
@@ -233,13 +240,14 @@ std::optional<Credential> MakeCredential(const CertificateSpec& spec, const Cert
     std::string_view serial = out.info->serial;
     while (serial.size() > 2 && serial.starts_with("00")) serial.remove_prefix(2);
     if (response->serial != serial) {
-      return fail(spec.ocsp_staple, StrCat("is about certificate ", response->serial, ", not ", serial));
+      return fail(spec.ocsp_staple,
+                  StrCat("is about certificate ", response->serial, ", not ", serial));
     }
     if (response->status == OcspResponse::Status::kRevoked) {
       return fail(spec.ocsp_staple, "says that the certificate is revoked");
     }
-    bssl::UniquePtr<CRYPTO_BUFFER> staple(
-        CRYPTO_BUFFER_new(reinterpret_cast<const uint8_t*>(text.ocsp_staple.data()), text.ocsp_staple.size(), pool));
+    bssl::UniquePtr<CRYPTO_BUFFER> staple(CRYPTO_BUFFER_new(
+        reinterpret_cast<const uint8_t*>(text.ocsp_staple.data()), text.ocsp_staple.size(), pool));
     SSL_CREDENTIAL_set1_ocsp_response(out.credential.get(), staple.get());
     make(&out.unstapled);
     out.has_staple = true;

@@ -18,10 +18,10 @@ namespace weft::tls {
 struct CertificateInfo {
   std::vector<std::string> uri_sans, dns_sans, email_sans, ip_sans;
   std::vector<std::pair<std::string, std::string>> other_sans;  // OID in dots, value
-  std::string subject, issuer;  // RFC 2253
+  std::string subject, issuer;                                  // RFC 2253
   std::string common_name;
-  std::string serial, sha256;   // lower-case hexadecimal
-  int64_t not_after = 0;        // Unix seconds
+  std::string serial, sha256;  // lower-case hexadecimal
+  int64_t not_after = 0;       // Unix seconds
   Sha256 hash{}, spki_hash{};
   bool ecdsa = false;
 
@@ -45,7 +45,8 @@ struct Credential {
 };
 
 // The DER forms in a PEM text; an empty vector, and a message, when there is none or one is broken.
-std::vector<bssl::UniquePtr<CRYPTO_BUFFER>> ReadPemChain(std::string_view pem, CRYPTO_BUFFER_POOL* pool,
+std::vector<bssl::UniquePtr<CRYPTO_BUFFER>> ReadPemChain(std::string_view pem,
+                                                         CRYPTO_BUFFER_POOL* pool,
                                                          std::string* why);
 
 // Contents of one CertificateSpec's sources.

@@ -11,7 +11,8 @@
 
 namespace weft::tls {
 
-// Follows links: an update by exchanging a link to a directory, as Kubernetes does it, changes the inode.
+// Follows links: an update by exchanging a link to a directory, as Kubernetes does it, changes the
+// inode.
 struct Context::Stamp {
   bool there = false;
   dev_t device = 0;
@@ -46,7 +47,8 @@ Context::Context(ContextSpec spec, ReadFile read)
 
 Context::~Context() = default;
 
-std::shared_ptr<Context> Context::Make(ContextSpec spec, ReadFile read, std::vector<SpecError>* errors) {
+std::shared_ptr<Context> Context::Make(ContextSpec spec, ReadFile read,
+                                       std::vector<SpecError>* errors) {
   std::shared_ptr<Context> c(new Context(std::move(spec), std::move(read)));
   c->stamps_ = c->StampAll();
   Files files;
@@ -101,13 +103,15 @@ bool Context::ReadAll(Files* out, std::vector<SpecError>* errors) const {
     t.chain = get(c.chain);
     t.key = get(c.key);
     t.password = get(c.password);
-    while (!t.password.empty() && (t.password.back() == '\n' || t.password.back() == '\r')) t.password.pop_back();
+    while (!t.password.empty() && (t.password.back() == '\n' || t.password.back() == '\r'))
+      t.password.pop_back();
     t.ocsp_staple = get(c.ocsp_staple);
     out->text.certificates.push_back(std::move(t));
   }
   out->text.validation.trusted_ca = get(spec_->validation.trusted_ca);
   out->text.validation.crl = get(spec_->validation.crl);
-  for (const TrustDomainSpec& d : spec_->validation.trust_domains) out->text.validation.bundles.push_back(get(d.bundle));
+  for (const TrustDomainSpec& d : spec_->validation.trust_domains)
+    out->text.validation.bundles.push_back(get(d.bundle));
   for (const Source& s : spec_->ticket_keys) out->text.ticket_keys.push_back(get(s));
   Sha256 digest = Digest(all);
   out->digest.assign(reinterpret_cast<const char*>(digest.data()), digest.size());
@@ -136,7 +140,8 @@ Context::Change Context::Check(std::string* why) {
   }
   if (fresh == nullptr) {
     why->clear();
-    for (const SpecError& e : errors) StrAppend(why, why->empty() ? "" : "; ", e.field, ": ", e.message);
+    for (const SpecError& e : errors)
+      StrAppend(why, why->empty() ? "" : "; ", e.field, ": ", e.message);
     return Change::kFailed;
   }
   digest_ = std::move(files.digest);

@@ -14,13 +14,15 @@ namespace weft::tls {
 class State;
 class TicketKeys;
 
-// One side of one TLS configuration: what net::TransportSecurity is made of. Holds the compiled state (certificates,
-// trust, sessions), which is immutable and replaced as a whole when a file of it changes; a connection keeps the
-// state that it began with. Owner: a compiled spec, shared. Thread: Begin on any worker, Check on main.
+// One side of one TLS configuration: what net::TransportSecurity is made of. Holds the compiled
+// state (certificates, trust, sessions), which is immutable and replaced as a whole when a file of
+// it changes; a connection keeps the state that it began with. Owner: a compiled spec, shared.
+// Thread: Begin on any worker, Check on main.
 class Context final : public net::TransportSecurity {
  public:
   // Null, and errors, when something is wrong; files are read by `read`, now and at each Check.
-  static std::shared_ptr<Context> Make(ContextSpec spec, ReadFile read, std::vector<SpecError>* errors);
+  static std::shared_ptr<Context> Make(ContextSpec spec, ReadFile read,
+                                       std::vector<SpecError>* errors);
   ~Context() override;
 
   std::unique_ptr<net::Handshake> Begin(event::Loop& loop, buffer::Slab& slab,
@@ -32,11 +34,12 @@ class Context final : public net::TransportSecurity {
   std::vector<std::string> files() const;
 
   enum class Change : uint8_t { kNone, kReloaded, kFailed };
-  // Reads the files again when one of them looks different. On a failure the state that is there stays, `why` says
-  // what is wrong, and the same broken files are not reported again.
+  // Reads the files again when one of them looks different. On a failure the state that is there
+  // stays, `why` says what is wrong, and the same broken files are not reported again.
   Change Check(std::string* why);
 
-  // When the first of our certificates, or of the peers' authorities' revocation lists, expires: Unix seconds.
+  // When the first of our certificates, or of the peers' authorities' revocation lists, expires:
+  // Unix seconds.
   int64_t first_expiry() const;
   // How often the state was replaced.
   uint64_t generation() const;

@@ -60,21 +60,23 @@ class Counters final : public net::SecurityCounters {
     for (auto& [name, counter] : *list) {
       if (name == value) return counter;
     }
-    observe::Counter* c = shard_.GetCounter({scope_, StrCat(prefix, ".", value), prefix, {{tag, std::string(value)}}});
+    observe::Counter* c = shard_.GetCounter(
+        {scope_, StrCat(prefix, ".", value), prefix, {{tag, std::string(value)}}});
     list->emplace_back(std::string(value), c);
     return c;
   }
 
   observe::Shard& shard_;
   const observe::ScopeId scope_;
-  observe::Counter *handshake_, *session_reused_, *no_certificate_, *connection_error_, *fail_verify_error_,
-      *fail_verify_san_, *fail_verify_cert_hash_, *fail_verify_no_cert_;
+  observe::Counter *handshake_, *session_reused_, *no_certificate_, *connection_error_,
+      *fail_verify_error_, *fail_verify_san_, *fail_verify_cert_hash_, *fail_verify_no_cert_;
   List versions_, ciphers_, curves_;
 };
 
 }  // namespace
 
-std::unique_ptr<net::SecurityCounters> MakeCounters(observe::Shard& shard, const observe::ScopeId& scope) {
+std::unique_ptr<net::SecurityCounters> MakeCounters(observe::Shard& shard,
+                                                    const observe::ScopeId& scope) {
   return std::make_unique<Counters>(shard, scope);
 }
 

@@ -22,7 +22,8 @@ bool ReadTime(CBS* in, int64_t* out) {
          OPENSSL_tm_to_posix(&tm, out);
 }
 
-// SingleResponse ::= SEQUENCE { certID, certStatus CHOICE, thisUpdate, [0] nextUpdate OPTIONAL, ... }
+// SingleResponse ::= SEQUENCE { certID, certStatus CHOICE, thisUpdate, [0] nextUpdate OPTIONAL, ...
+// }
 bool ReadSingle(CBS* single, OcspResponse* out) {
   CBS id, serial, status, next;
   CBS_ASN1_TAG tag;
@@ -31,8 +32,8 @@ bool ReadSingle(CBS* single, OcspResponse* out) {
       !CBS_get_asn1(&id, nullptr, CBS_ASN1_SEQUENCE) ||     // hashAlgorithm
       !CBS_get_asn1(&id, nullptr, CBS_ASN1_OCTETSTRING) ||  // issuerNameHash
       !CBS_get_asn1(&id, nullptr, CBS_ASN1_OCTETSTRING) ||  // issuerKeyHash
-      !CBS_get_asn1(&id, &serial, CBS_ASN1_INTEGER) ||
-      !CBS_get_any_asn1(single, &status, &tag) || !ReadTime(single, &out->this_update) ||
+      !CBS_get_asn1(&id, &serial, CBS_ASN1_INTEGER) || !CBS_get_any_asn1(single, &status, &tag) ||
+      !ReadTime(single, &out->this_update) ||
       !CBS_get_optional_asn1(single, &next, &has_next, kContext | kConstructed | 0)) {
     return false;
   }
@@ -68,7 +69,8 @@ std::optional<OcspResponse> ParseOcspResponse(std::string_view der, std::string*
       !CBS_get_asn1(&basic, &data, CBS_ASN1_SEQUENCE)) {
     return fail("not a basic OCSP response");
   }
-  // ResponseData ::= SEQUENCE { [0] version OPTIONAL, responderID CHOICE { [1], [2] }, producedAt, responses, ... }
+  // ResponseData ::= SEQUENCE { [0] version OPTIONAL, responderID CHOICE { [1], [2] }, producedAt,
+  // responses, ... }
   if (!CBS_get_optional_asn1(&data, nullptr, nullptr, kContext | kConstructed | 0) ||
       !CBS_get_any_asn1(&data, nullptr, nullptr) ||
       !CBS_get_asn1(&data, nullptr, CBS_ASN1_GENERALIZEDTIME) ||

@@ -12,7 +12,7 @@ namespace weft::tls {
 struct OcspResponse {
   enum class Status : uint8_t { kGood, kRevoked, kUnknown };
   Status status = Status::kUnknown;
-  std::string serial;       // of the certificate that it speaks of: DER integer bytes in hexadecimal
+  std::string serial;  // of the certificate that it speaks of: DER integer bytes in hexadecimal
   int64_t this_update = 0;  // Unix seconds
   int64_t next_update = 0;  // 0: not said
 };

@@ -8,7 +8,8 @@ namespace weft::tls {
 
 Reloader::Reloader(event::Loop& loop, Report report)
     : report_(std::move(report)),
-      timer_(loop.timers(), [](void* self) { static_cast<Reloader*>(self)->OnTimer(); }, this) {}
+      timer_(
+          loop.timers(), [](void* self) { static_cast<Reloader*>(self)->OnTimer(); }, this) {}
 
 void Reloader::Watch(const std::shared_ptr<Context>& context) {
   contexts_.push_back(context);
@@ -35,7 +36,8 @@ void Reloader::CheckNow() {
         break;
       case Context::Change::kFailed:
         ++failures_;
-        report_(true, StrCat("certificate files changed and can't be used; the old ones stay: ", why));
+        report_(true,
+                StrCat("certificate files changed and can't be used; the old ones stay: ", why));
         break;
     }
   }

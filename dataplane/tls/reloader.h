@@ -11,8 +11,9 @@
 
 namespace weft::tls {
 
-// Watches the files of contexts: looks at each of them once a second, which also sees exchanged links, network file
-// systems and files that appear late. Owner: app/ (main). Thread: main's. Destroyed when: the process ends.
+// Watches the files of contexts: looks at each of them once a second, which also sees exchanged
+// links, network file systems and files that appear late. Owner: app/ (main). Thread: main's.
+// Destroyed when: the process ends.
 class Reloader {
  public:
   static constexpr MonoNanos kInterval = kSecond;

@@ -26,7 +26,8 @@ bssl::UniquePtr<SSL_SESSION> SessionCache::Get(std::string_view key) {
   auto it = by_key_.find(key);
   if (it == by_key_.end() || it->second->sessions.empty()) return nullptr;
   auto& sessions = it->second->sessions;
-  if (!SSL_SESSION_should_be_single_use(sessions.front().get())) return bssl::UpRef(sessions.front());
+  if (!SSL_SESSION_should_be_single_use(sessions.front().get()))
+    return bssl::UpRef(sessions.front());
   bssl::UniquePtr<SSL_SESSION> out = std::move(sessions.front());
   sessions.pop_front();
   return out;

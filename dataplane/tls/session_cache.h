@@ -11,9 +11,9 @@
 
 namespace weft::tls {
 
-// A client's sessions by endpoint and server name, newest first, a few an endpoint and bounded in all. It belongs to
-// one state of a context, so that sessions end with the trust that they were made under. Owner: the state. Thread:
-// any.
+// A client's sessions by endpoint and server name, newest first, a few an endpoint and bounded in
+// all. It belongs to one state of a context, so that sessions end with the trust that they were
+// made under. Owner: the state. Thread: any.
 class SessionCache {
  public:
   explicit SessionCache(uint32_t per_endpoint) : per_endpoint_(per_endpoint) {}

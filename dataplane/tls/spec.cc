@@ -8,10 +8,14 @@ std::optional<Sha256> ParseHexSha256(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     char c = text[i];
     if (c == ':') {
-      if (digits == 0 || digits % 2 != 0 || i + 1 == text.size() || text[i - 1] == ':') return std::nullopt;
+      if (digits == 0 || digits % 2 != 0 || i + 1 == text.size() || text[i - 1] == ':')
+        return std::nullopt;
       continue;
     }
-    int v = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    int v = c >= '0' && c <= '9'   ? c - '0'
+            : c >= 'a' && c <= 'f' ? c - 'a' + 10
+            : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                   : -1;
     if (v < 0 || digits >= 64) return std::nullopt;
     out[digits / 2] = static_cast<uint8_t>(out[digits / 2] << 4 | v);
     ++digits;

@@ -15,7 +15,7 @@ namespace weft::tls {
 
 // Bytes that are part of a configuration, or a file that is read now and again when it changes.
 struct Source {
-  std::string file;   // empty: `bytes`
+  std::string file;  // empty: `bytes`
   std::string bytes;
   std::string field;  // path in the configuration, for messages
 
@@ -51,8 +51,8 @@ std::optional<Sha256> ParseBase64Sha256(std::string_view text);
 // How the peer's certificate is judged.
 struct ValidationSpec {
   Source trusted_ca;
-  std::vector<TrustDomainSpec> trust_domains;  // instead of trusted_ca
-  std::vector<SanMatcher> sans;                // empty: anybody
+  std::vector<TrustDomainSpec> trust_domains;           // instead of trusted_ca
+  std::vector<SanMatcher> sans;                         // empty: anybody
   std::vector<Sha256> certificate_hashes, spki_hashes;  // one of all of them; empty: any
   Source crl;
   bool only_leaf_crl = false;
@@ -88,9 +88,9 @@ struct ContextSpec {
 
   // Client.
   std::string sni;
-  bool auto_host_sni = false;       // the endpoint's hostname
-  bool auto_sni_san = false;        // the certificate must be for the name that was sent
-  uint32_t max_session_keys = 1;    // an endpoint; 0: no resumption
+  bool auto_host_sni = false;     // the endpoint's hostname
+  bool auto_sni_san = false;      // the certificate must be for the name that was sent
+  uint32_t max_session_keys = 1;  // an endpoint; 0: no resumption
   bool enforce_rsa_key_usage = true;
 };
 

@@ -16,8 +16,9 @@ namespace weft::tls {
 
 class TlsTransport;
 
-// A context at one moment: the library's own context, our certificates, the trust. Owner: shared by the context and
-// the connections that began with it. Thread: immutable, any; sessions and ticket keys guard themselves.
+// A context at one moment: the library's own context, our certificates, the trust. Owner: shared by
+// the context and the connections that began with it. Thread: immutable, any; sessions and ticket
+// keys guard themselves.
 class State {
  public:
   struct Text {
@@ -26,8 +27,8 @@ class State {
     std::vector<std::string> ticket_keys;
   };
   // `previous` may be null: its ticket keys live on when trust is the same.
-  static std::shared_ptr<State> Make(std::shared_ptr<const ContextSpec> spec, const Text& text, const State* previous,
-                                     std::vector<SpecError>* errors);
+  static std::shared_ptr<State> Make(std::shared_ptr<const ContextSpec> spec, const Text& text,
+                                     const State* previous, std::vector<SpecError>* errors);
   ~State();
 
   SSL_CTX* ctx() const { return ctx_.get(); }
@@ -35,13 +36,15 @@ class State {
   const Verifier* verifier() const { return verifier_.get(); }
   SessionCache& sessions() const { return sessions_; }
   int64_t first_expiry() const;
-  // The certificate that we show: the only one, or what the handshake of `ssl` chose so far; null: none, or not known.
+  // The certificate that we show: the only one, or what the handshake of `ssl` chose so far; null:
+  // none, or not known.
   std::shared_ptr<const CertificateInfo> LocalCertificate(const SSL* ssl) const;
 
   static const State& Of(const SSL* ssl);
 
  private:
-  explicit State(std::shared_ptr<const ContextSpec> spec) : spec_(std::move(spec)), sessions_(spec_->max_session_keys) {}
+  explicit State(std::shared_ptr<const ContextSpec> spec)
+      : spec_(std::move(spec)), sessions_(spec_->max_session_keys) {}
   bool SetParameters(std::vector<SpecError>* errors);
   bool SetCertificates(const Text& text, std::vector<SpecError>* errors);
   bool SetValidation(const Text& text, std::vector<SpecError>* errors);

@@ -23,7 +23,8 @@ TicketKeys::TicketKeys(const std::vector<std::string>& keys) : fixed_(true) {
   keys_ = std::move(list);
 }
 
-std::shared_ptr<const std::vector<TicketKeys::Key>> TicketKeys::WithNew(const std::vector<Key>* old) {
+std::shared_ptr<const std::vector<TicketKeys::Key>> TicketKeys::WithNew(
+    const std::vector<Key>* old) {
   auto list = std::make_shared<std::vector<Key>>();
   Key k;
   RAND_bytes(k.name.data(), k.name.size());
@@ -59,7 +60,8 @@ std::shared_ptr<const std::vector<TicketKeys::Key>> TicketKeys::Current() {
   return keys_;
 }
 
-int TicketKeys::Use(uint8_t* key_name, uint8_t* iv, EVP_CIPHER_CTX* cipher, HMAC_CTX* mac, bool encrypt) {
+int TicketKeys::Use(uint8_t* key_name, uint8_t* iv, EVP_CIPHER_CTX* cipher, HMAC_CTX* mac,
+                    bool encrypt) {
   std::shared_ptr<const std::vector<Key>> keys = Current();
   if (encrypt) {
     const Key& k = keys->front();

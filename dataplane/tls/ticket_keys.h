@@ -14,10 +14,11 @@
 
 namespace weft::tls {
 
-// What a server seals session tickets with (RFC 5077 section 4): AES-256-CBC and HMAC-SHA256. Either the keys that
-// the configuration gives, or random ones that are made anew every `kRotation`, of which the last three open
-// tickets. Sessions of one set of keys don't open under another, so a set belongs to one state of trust. Owner:
-// shared by the contexts' states of equal trust. Thread: any.
+// What a server seals session tickets with (RFC 5077 section 4): AES-256-CBC and HMAC-SHA256.
+// Either the keys that the configuration gives, or random ones that are made anew every
+// `kRotation`, of which the last three open tickets. Sessions of one set of keys don't open under
+// another, so a set belongs to one state of trust. Owner: shared by the contexts' states of equal
+// trust. Thread: any.
 class TicketKeys {
  public:
   static constexpr size_t kKeyBytes = 80;  // name, MAC key, cipher key: as nginx and Envoy
@@ -28,7 +29,8 @@ class TicketKeys {
   // Each of kKeyBytes; the first one seals.
   explicit TicketKeys(const std::vector<std::string>& keys);
 
-  // BoringSSL's ticket key callback: 1 done, 2 done but the ticket should be renewed, 0 unknown key, -1 error.
+  // BoringSSL's ticket key callback: 1 done, 2 done but the ticket should be renewed, 0 unknown
+  // key, -1 error.
   int Use(uint8_t* key_name, uint8_t* iv, EVP_CIPHER_CTX* cipher, HMAC_CTX* mac, bool encrypt);
 
   // Makes a new random key the first, whatever its age; nothing for configured keys.

@@ -20,8 +20,8 @@ const std::vector<std::string>& None() {
 void AppendUrlEncoded(std::string_view text, std::string* out) {
   constexpr char kDigits[] = "0123456789ABCDEF";
   for (unsigned char c : text) {
-    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-                 c == '.' || c == '~';
+    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                 c == '-' || c == '_' || c == '.' || c == '~';
     if (plain) {
       out->push_back(static_cast<char>(c));
     } else {
@@ -34,8 +34,8 @@ void AppendUrlEncoded(std::string_view text, std::string* out) {
 
 std::string ToPem(std::string_view der) {
   std::string base64(der.size() * 4 / 3 + 8, 0);
-  base64.resize(EVP_EncodeBlock(reinterpret_cast<uint8_t*>(base64.data()), reinterpret_cast<const uint8_t*>(der.data()),
-                                der.size()));
+  base64.resize(EVP_EncodeBlock(reinterpret_cast<uint8_t*>(base64.data()),
+                                reinterpret_cast<const uint8_t*>(der.data()), der.size()));
   std::string out = "-----BEGIN CERTIFICATE-----\n";
   for (size_t i = 0; i < base64.size(); i += 64) out.append(base64, i, 64).push_back('\n');
   return out + "-----END CERTIFICATE-----\n";
@@ -45,7 +45,8 @@ std::string ToPem(std::string_view der) {
 
 // For logs and header values: several names of a certificate become one text.
 std::string_view TlsTransport::Get(Value value) const {
-  auto joined = [this](const std::vector<std::string>& names, std::string Text::*member) -> std::string_view {
+  auto joined = [this](const std::vector<std::string>& names,
+                       std::string Text::*member) -> std::string_view {
     if (names.empty()) return {};
     if (names.size() == 1) return names[0];
     if (text_ == nullptr) text_ = std::make_unique<Text>();

@@ -20,14 +20,20 @@ namespace weft::tls {
 namespace {
 
 constexpr int kNoEnd = 1;
-constexpr size_t kMaxRecord = 16384;     // plaintext of a record (RFC 8446 section 5.1)
-constexpr size_t kBatch = 64 * 1024;     // plaintext that is sealed before the inner transport is asked
+constexpr size_t kMaxRecord = 16384;  // plaintext of a record (RFC 8446 section 5.1)
+constexpr size_t kBatch =
+    64 * 1024;  // plaintext that is sealed before the inner transport is asked
 
 }  // namespace
 
-TlsTransport::TlsTransport(event::Loop& loop, buffer::Slab& slab, std::unique_ptr<net::Transport> inner,
+TlsTransport::TlsTransport(event::Loop& loop, buffer::Slab& slab,
+                           std::unique_ptr<net::Transport> inner,
                            std::shared_ptr<const State> state)
-    : loop_(loop), slab_(slab), state_(std::move(state)), inner_(std::move(inner)), ssl_(SSL_new(state_->ctx())) {
+    : loop_(loop),
+      slab_(slab),
+      state_(std::move(state)),
+      inner_(std::move(inner)),
+      ssl_(SSL_new(state_->ctx())) {
   BIO* bio = BIO_new(BioMethod());
   BIO_set_data(bio, this);
   BIO_set_init(bio, 1);
@@ -219,10 +225,10 @@ void TlsTransport::SetReading(bool on) {
 
 // ---- writing
 
-// Seals one record out of what is at (index, offset) and moves that on. Large pieces are sealed where they are, small
-// ones are put together first. 0: the library failed.
-size_t TlsTransport::SealRecord(const iovec* iov, int count, int* index, size_t* offset, buffer::BlockRef* scratch,
-                                bool last) {
+// Seals one record out of what is at (index, offset) and moves that on. Large pieces are sealed
+// where they are, small ones are put together first. 0: the library failed.
+size_t TlsTransport::SealRecord(const iovec* iov, int count, int* index, size_t* offset,
+                                buffer::BlockRef* scratch, bool last) {
   const char* data = static_cast<const char*>(iov[*index].iov_base) + *offset;
   size_t size = iov[*index].iov_len - *offset;
   if (size >= kMaxRecord || *index + 1 == count) {
@@ -233,7 +239,8 @@ size_t TlsTransport::SealRecord(const iovec* iov, int count, int* index, size_t*
     size_t room = std::min<size_t>((*scratch)->capacity(), kMaxRecord), used = 0;
     while (used < room && *index < count) {
       size_t n = std::min(room - used, iov[*index].iov_len - *offset);
-      memcpy((*scratch)->data() + used, static_cast<const char*>(iov[*index].iov_base) + *offset, n);
+      memcpy((*scratch)->data() + used, static_cast<const char*>(iov[*index].iov_base) + *offset,
+             n);
       used += n;
       *offset += n;
       if (*offset == iov[*index].iov_len && *index + 1 < count) {
@@ -279,7 +286,8 @@ ssize_t TlsTransport::Write(const iovec* iov, int count) {
   while (left > 0) {
     size_t batch = 0;
     while (left > batch && batch < kBatch) {
-      // The last record of a batch goes straight from the library's buffer to the kernel when it is alone.
+      // The last record of a batch goes straight from the library's buffer to the kernel when it is
+      // alone.
       bool last = left - batch <= kMaxRecord && batch == 0;
       size_t n = SealRecord(iov, count, &index, &offset, &scratch, last);
       if (n == 0) return done > 0 ? static_cast<ssize_t>(done) : write_error_;
@@ -361,7 +369,8 @@ TlsTransport::Progress TlsTransport::Advance(std::string* why, net::HandshakeFai
       }
     }
     if (local_ == nullptr) local_ = state_->LocalCertificate(nullptr);
-    if (verdict_.peer == nullptr && shown) verdict_.peer = CertificateInfo::Parse(View(sk_CRYPTO_BUFFER_value(chain, 0)));
+    if (verdict_.peer == nullptr && shown)
+      verdict_.peer = CertificateInfo::Parse(View(sk_CRYPTO_BUFFER_value(chain, 0)));
     established_ = true;
     return Progress::kDone;
   }
@@ -373,12 +382,15 @@ TlsTransport::Progress TlsTransport::Advance(std::string* why, net::HandshakeFai
   if (!verdict_.ok && !verdict_.detail.empty()) {
     *why = verdict_.detail;
     *failure = verdict_.failure;
-  } else if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
+  } else if (ERR_GET_LIB(code) == ERR_LIB_SSL &&
+             ERR_GET_REASON(code) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
     *why = "the peer showed no certificate";
     *failure = net::HandshakeFailure::kNoCertificate;
   } else if (code == 0) {
-    *why = read_error_ != 0 || write_error_ != 0 ? StrCat("connection lost: ", strerror(read_error_ != 0 ? -read_error_ : -write_error_))
-                                                 : "the peer closed the connection within the handshake";
+    *why =
+        read_error_ != 0 || write_error_ != 0
+            ? StrCat("connection lost: ", strerror(read_error_ != 0 ? -read_error_ : -write_error_))
+            : "the peer closed the connection within the handshake";
     *failure = net::HandshakeFailure::kConnection;
   } else {
     *why = LastError("TLS error");
@@ -404,7 +416,7 @@ TlsHandshake::~TlsHandshake() {
 void TlsHandshake::Configure(const net::HandshakeOptions& options) {
   SSL* ssl = transport_->ssl_.get();
   const ContextSpec& spec = transport_->state_->spec();
-  std::string name(!options.sni.empty()                                ? options.sni
+  std::string name(!options.sni.empty()                              ? options.sni
                    : spec.auto_host_sni && !options.hostname.empty() ? options.hostname
                                                                      : std::string_view(spec.sni));
   if (!name.empty()) SSL_set_tlsext_host_name(ssl, name.c_str());
@@ -417,7 +429,8 @@ void TlsHandshake::Configure(const net::HandshakeOptions& options) {
     SSL_set_alpn_protos(ssl, reinterpret_cast<const uint8_t*>(wire.data()), wire.size());
   }
   if (spec.max_session_keys > 0) {
-    bssl::UniquePtr<SSL_SESSION> session = transport_->state_->sessions().Get(transport_->session_key());
+    bssl::UniquePtr<SSL_SESSION> session =
+        transport_->state_->sessions().Get(transport_->session_key());
     if (session != nullptr) SSL_set_session(ssl, session.get());
   }
 }

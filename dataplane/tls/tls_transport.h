@@ -20,12 +20,13 @@ namespace weft::tls {
 class State;
 class TlsHandshake;
 
-// TLS over another transport. Ciphertext is read into a block of the slab by one system call, which may bring several
-// records, and leaves it before the call returns; plaintext is gathered into few records, which leave by one system
-// call. Between events an idle connection holds neither. The end of the peer's bytes without close_notify is an error
-// (RFC 8446 section 6.1), not an end. A write is reported once its ciphertext is with the inner transport; what was
-// sealed and could not leave is held here and finished by the caller's next Write of the same bytes. Owner: the
-// handshake, then the connection. Thread: the worker's.
+// TLS over another transport. Ciphertext is read into a block of the slab by one system call, which
+// may bring several records, and leaves it before the call returns; plaintext is gathered into few
+// records, which leave by one system call. Between events an idle connection holds neither. The end
+// of the peer's bytes without close_notify is an error (RFC 8446 section 6.1), not an end. A write
+// is reported once its ciphertext is with the inner transport; what was sealed and could not leave
+// is held here and finished by the caller's next Write of the same bytes. Owner: the handshake,
+// then the connection. Thread: the worker's.
 class TlsTransport final : public net::Transport,
                            public net::TlsInfo,
                            private net::Transport::Handler,
@@ -80,7 +81,8 @@ class TlsTransport final : public net::Transport,
     std::string pem, chain_pem, peer_uris, peer_names, local_uris;
   };
 
-  // For the handshake: as SSL_do_handshake, with all that it wrote sent at once. `why` when it failed.
+  // For the handshake: as SSL_do_handshake, with all that it wrote sent at once. `why` when it
+  // failed.
   enum class Progress : uint8_t { kDone, kWaiting, kFailed };
   Progress Advance(std::string* why, net::HandshakeFailure* failure);
 
@@ -99,7 +101,8 @@ class TlsTransport final : public net::Transport,
   bool Buffered() const;
   void ScheduleReadable();
   ssize_t Seal(const iovec* iov, int count, int* index, size_t* offset);
-  size_t SealRecord(const iovec* iov, int count, int* index, size_t* offset, buffer::BlockRef* scratch, bool last);
+  size_t SealRecord(const iovec* iov, int count, int* index, size_t* offset,
+                    buffer::BlockRef* scratch, bool last);
   // Why nothing more can be read: 0 (orderly) or a negative errno.
   int ReadEnd(int ssl_error);
   std::string PemOf(const CRYPTO_BUFFER* certificate) const;
@@ -111,16 +114,16 @@ class TlsTransport final : public net::Transport,
   bssl::UniquePtr<SSL> ssl_;
   net::Transport::Handler* handler_ = nullptr;
   TlsHandshake* handshake_ = nullptr;
-  bool* destroyed_ = nullptr;      // set while a callback is on the stack
-  buffer::BlockRef in_block_;      // ciphertext that the library has not taken yet
+  bool* destroyed_ = nullptr;  // set while a callback is on the stack
+  buffer::BlockRef in_block_;  // ciphertext that the library has not taken yet
   uint32_t in_begin_ = 0, in_end_ = 0;
-  buffer::SliceBuffer out_;        // ciphertext that the inner transport has not taken yet
-  size_t sealed_ = 0;              // bytes of the caller that `out_` stands for and that were not reported
-  int read_error_ = 0;             // of the inner transport: a negative errno
+  buffer::SliceBuffer out_;  // ciphertext that the inner transport has not taken yet
+  size_t sealed_ = 0;   // bytes of the caller that `out_` stands for and that were not reported
+  int read_error_ = 0;  // of the inner transport: a negative errno
   int write_error_ = 0;
-  int read_end_ = 1;               // 1: none; else the sticky result of Read
-  bool cork_ = false;              // what the library writes is kept in `out_`
-  bool may_read_ = false;          // one system call a Read
+  int read_end_ = 1;       // 1: none; else the sticky result of Read
+  bool cork_ = false;      // what the library writes is kept in `out_`
+  bool may_read_ = false;  // one system call a Read
   bool inner_eof_ = false;
   bool reading_ = true, want_write_ = false;
   bool established_ = false, shut_ = false, inner_shut_ = false, reset_ = false;
@@ -132,8 +135,8 @@ class TlsTransport final : public net::Transport,
 // See net::Handshake.
 class TlsHandshake final : public net::Handshake, private event::TurnEndTask {
  public:
-  TlsHandshake(event::Loop& loop, std::unique_ptr<TlsTransport> transport, const net::HandshakeOptions& options,
-               net::Handshake::Handler* handler);
+  TlsHandshake(event::Loop& loop, std::unique_ptr<TlsTransport> transport,
+               const net::HandshakeOptions& options, net::Handshake::Handler* handler);
   ~TlsHandshake() override;
 
  private:

@@ -37,8 +37,8 @@ std::string_view TrustDomainOf(std::string_view uri) {
 
 }  // namespace
 
-std::unique_ptr<Verifier> Verifier::Make(const ValidationSpec& spec, const ValidationText& text, bool peer_is_client,
-                                         std::vector<SpecError>* errors) {
+std::unique_ptr<Verifier> Verifier::Make(const ValidationSpec& spec, const ValidationText& text,
+                                         bool peer_is_client, std::vector<SpecError>* errors) {
   size_t before = errors->size();
   std::unique_ptr<Verifier> v(new Verifier(spec, peer_is_client));
   if (spec.trusted_ca.set()) v->ca_ = v->MakeStore(spec.trusted_ca, text.trusted_ca, errors);
@@ -62,7 +62,8 @@ bssl::UniquePtr<X509_STORE> Verifier::MakeStore(const Source& source, std::strin
                                                 std::vector<SpecError>* errors) {
   bssl::UniquePtr<X509_STORE> store(X509_STORE_new());
   bssl::UniquePtr<BIO> bio(BIO_new_mem_buf(text.data(), static_cast<ossl_ssize_t>(text.size())));
-  bssl::UniquePtr<STACK_OF(X509_INFO)> items(PEM_X509_INFO_read_bio(bio.get(), nullptr, nullptr, nullptr));
+  bssl::UniquePtr<STACK_OF(X509_INFO)> items(
+      PEM_X509_INFO_read_bio(bio.get(), nullptr, nullptr, nullptr));
   size_t certificates = 0;
   if (items != nullptr) {
     for (X509_INFO* item : items.get()) {
@@ -74,7 +75,8 @@ bssl::UniquePtr<X509_STORE> Verifier::MakeStore(const Source& source, std::strin
         if (size > 0) {
           std::string name(reinterpret_cast<char*>(der), static_cast<size_t>(size));
           OPENSSL_free(der);
-          if (std::find(authority_names_.begin(), authority_names_.end(), name) == authority_names_.end()) {
+          if (std::find(authority_names_.begin(), authority_names_.end(), name) ==
+              authority_names_.end()) {
             authority_names_.push_back(std::move(name));
           }
         }
@@ -88,9 +90,11 @@ bssl::UniquePtr<X509_STORE> Verifier::MakeStore(const Source& source, std::strin
   }
   std::string why = LastError("");
   if (items == nullptr || certificates == 0) {
-    errors->push_back({source.field, At(source, items == nullptr && !why.empty() && !text.empty()
-                                                    ? StrCat("malformed PEM: ", why)
-                                                    : "has no certificate in PEM form (-----BEGIN CERTIFICATE-----)")});
+    errors->push_back(
+        {source.field,
+         At(source, items == nullptr && !why.empty() && !text.empty()
+                        ? StrCat("malformed PEM: ", why)
+                        : "has no certificate in PEM form (-----BEGIN CERTIFICATE-----)")});
     return nullptr;
   }
   return store;
@@ -107,12 +111,15 @@ void Verifier::AddCrls(X509_STORE* store, std::string_view text, std::vector<Spe
     X509_STORE_add_crl(store, crl.get());
   }
   uint32_t error = ERR_peek_last_error();
-  bool clean = count > 0 && ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
+  bool clean = count > 0 && ERR_GET_LIB(error) == ERR_LIB_PEM &&
+               ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
   std::string why = LastError("");
   has_crl_ = true;
   if (!clean) {
-    errors->push_back({spec_.crl.field, At(spec_.crl, count == 0 ? "has no revocation list in PEM form (-----BEGIN X509 CRL-----)"
-                                                                 : StrCat("malformed revocation list: ", why))});
+    errors->push_back(
+        {spec_.crl.field,
+         At(spec_.crl, count == 0 ? "has no revocation list in PEM form (-----BEGIN X509 CRL-----)"
+                                  : StrCat("malformed revocation list: ", why))});
   }
 }
 
@@ -131,7 +138,8 @@ const X509_STORE* Verifier::StoreFor(const CertificateInfo& leaf, std::string* w
   return nullptr;
 }
 
-int64_t Verifier::CheckChain(const STACK_OF(CRYPTO_BUFFER)* chain, const X509_STORE* store, std::string* why) const {
+int64_t Verifier::CheckChain(const STACK_OF(CRYPTO_BUFFER) * chain, const X509_STORE* store,
+                             std::string* why) const {
   bssl::UniquePtr<X509> leaf(X509_parse_from_buffer(sk_CRYPTO_BUFFER_value(chain, 0)));
   bssl::UniquePtr<STACK_OF(X509)> untrusted(sk_X509_new_null());
   for (size_t i = 1; i < sk_CRYPTO_BUFFER_num(chain); ++i) {
@@ -144,7 +152,8 @@ int64_t Verifier::CheckChain(const STACK_OF(CRYPTO_BUFFER)* chain, const X509_ST
   }
   bssl::UniquePtr<X509_STORE_CTX> ctx(X509_STORE_CTX_new());
   if (leaf == nullptr ||
-      !X509_STORE_CTX_init(ctx.get(), const_cast<X509_STORE*>(store), leaf.get(), untrusted.get()) ||
+      !X509_STORE_CTX_init(ctx.get(), const_cast<X509_STORE*>(store), leaf.get(),
+                           untrusted.get()) ||
       !X509_STORE_CTX_set_default(ctx.get(), peer_is_client_ ? "ssl_client" : "ssl_server")) {
     *why = "malformed certificate";
     return 0;
@@ -152,7 +161,8 @@ int64_t Verifier::CheckChain(const STACK_OF(CRYPTO_BUFFER)* chain, const X509_ST
   X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(ctx.get());
   // An intermediate that is configured as an authority is one.
   unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_TRUSTED_FIRST;  // NOLINT
-  if (has_crl_) flags |= X509_V_FLAG_CRL_CHECK | (spec_.only_leaf_crl ? 0 : X509_V_FLAG_CRL_CHECK_ALL);
+  if (has_crl_)
+    flags |= X509_V_FLAG_CRL_CHECK | (spec_.only_leaf_crl ? 0 : X509_V_FLAG_CRL_CHECK_ALL);
   if (spec_.allow_expired) flags |= X509_V_FLAG_NO_CHECK_TIME;
   X509_VERIFY_PARAM_set_flags(param, flags);
   if (spec_.max_depth >= 0) X509_VERIFY_PARAM_set_depth(param, spec_.max_depth);
@@ -163,7 +173,8 @@ int64_t Verifier::CheckChain(const STACK_OF(CRYPTO_BUFFER)* chain, const X509_ST
   }
   if (spec_.allow_expired) return has_crl_ ? crl_until_ : INT64_MAX;
   int64_t until = has_crl_ ? crl_until_ : INT64_MAX;
-  for (const X509* x : X509_STORE_CTX_get0_chain(ctx.get())) until = std::min(until, ToUnix(X509_get0_notAfter(x)));
+  for (const X509* x : X509_STORE_CTX_get0_chain(ctx.get()))
+    until = std::min(until, ToUnix(X509_get0_notAfter(x)));
   return until;
 }
 
@@ -171,7 +182,8 @@ bool Verifier::SanMatches(const CertificateInfo& leaf) const {
   using Type = SanMatcher::Type;
   for (const SanMatcher& m : spec_.sans) {
     auto any = [&m](const std::vector<std::string>& values) {
-      return std::any_of(values.begin(), values.end(), [&m](const std::string& v) { return m.matches(v); });
+      return std::any_of(values.begin(), values.end(),
+                         [&m](const std::string& v) { return m.matches(v); });
     };
     bool is_any = m.type == Type::kAny;
     if ((is_any || m.type == Type::kUri) && any(leaf.uri_sans)) return true;
@@ -179,9 +191,9 @@ bool Verifier::SanMatches(const CertificateInfo& leaf) const {
     if ((is_any || m.type == Type::kIpAddress) && any(leaf.ip_sans)) return true;
     if (is_any || m.type == Type::kDns) {
       if (any(leaf.dns_sans)) return true;
-      if (!m.exact.empty() && std::any_of(leaf.dns_sans.begin(), leaf.dns_sans.end(), [&m](const std::string& v) {
-            return DnsNameMatches(v, m.exact);
-          })) {
+      if (!m.exact.empty() &&
+          std::any_of(leaf.dns_sans.begin(), leaf.dns_sans.end(),
+                      [&m](const std::string& v) { return DnsNameMatches(v, m.exact); })) {
         return true;
       }
     }
@@ -201,7 +213,8 @@ bool Verifier::Pinned(const CertificateInfo& leaf) const {
   return has(spec_.certificate_hashes, leaf.hash) || has(spec_.spki_hashes, leaf.spki_hash);
 }
 
-Verdict Verifier::Verify(const STACK_OF(CRYPTO_BUFFER)* chain, std::string_view expected_host) const {
+Verdict Verifier::Verify(const STACK_OF(CRYPTO_BUFFER) * chain,
+                         std::string_view expected_host) const {
   Verdict v;
   auto fail = [&](net::HandshakeFailure failure, std::string detail) {
     v.ok = spec_.accept_untrusted;
@@ -245,12 +258,14 @@ Verdict Verifier::Verify(const STACK_OF(CRYPTO_BUFFER)* chain, std::string_view 
     known_.insert_or_assign(key, Known{until, v.peer});
   }
   if (!spec_.sans.empty() && !SanMatches(*v.peer)) {
-    return fail(net::HandshakeFailure::kSan, "no subject alternative name of the certificate is one that is expected");
+    return fail(net::HandshakeFailure::kSan,
+                "no subject alternative name of the certificate is one that is expected");
   }
   if (!expected_host.empty() &&
       std::none_of(v.peer->dns_sans.begin(), v.peer->dns_sans.end(),
                    [&](const std::string& n) { return DnsNameMatches(n, expected_host); }) &&
-      std::find(v.peer->ip_sans.begin(), v.peer->ip_sans.end(), expected_host) == v.peer->ip_sans.end()) {
+      std::find(v.peer->ip_sans.begin(), v.peer->ip_sans.end(), expected_host) ==
+          v.peer->ip_sans.end()) {
     return fail(net::HandshakeFailure::kSan, StrCat("the certificate is not for ", expected_host));
   }
   bool pins = !spec_.certificate_hashes.empty() || !spec_.spki_hashes.empty();

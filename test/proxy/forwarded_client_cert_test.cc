@@ -32,7 +32,8 @@ struct FakeTls final : net::TlsInfo {
   std::string_view peer_chain_pem_url_encoded() const override { return "chain"; }
   const std::vector<std::string>& local_uri_sans() const override { return local; }
   std::string_view local_subject() const override { return {}; }
-  std::vector<std::string> uris = {"spiffe://a"}, names = {"a.test", "b.test"}, local = {"spiffe://us"};
+  std::vector<std::string> uris = {"spiffe://a"}, names = {"a.test", "b.test"},
+                           local = {"spiffe://us"};
   std::string subject = "CN=a", hash = "beef";
 };
 
@@ -93,7 +94,8 @@ TEST_F(ForwardedClientCertTest, Details) {
   connection_.info = &tls_;
   ClientCertForwarding all{Mode::kSanitizeSet, true, true, true, true, true};
   EXPECT_EQ(Result(all),
-            "By=spiffe://us;Hash=beef;Cert=\"pem\";Chain=\"chain\";Subject=\"CN=a\";URI=spiffe://a;DNS=a.test;DNS=b.test");
+            "By=spiffe://us;Hash=beef;Cert=\"pem\";Chain=\"chain\";Subject=\"CN=a\";URI=spiffe://"
+            "a;DNS=a.test;DNS=b.test");
   tls_.uris.clear();
   tls_.names.clear();
   tls_.subject = "";

@@ -45,7 +45,9 @@ TEST_F(FilesTest, ChangedFilesReplaceTheStateAndBrokenOnesDoNot) {
   Put("ca", kCa);
   auto s = MakeContext(Spec(), Read), c = MakeContext(ClientSpec());
   std::vector<std::string> said;
-  Reloader reloader(loop_, [&](bool failed, const std::string& m) { said.push_back((failed ? "failed: " : "ok: ") + m); });
+  Reloader reloader(loop_, [&](bool failed, const std::string& m) {
+    said.push_back((failed ? "failed: " : "ok: ") + m);
+  });
   reloader.Watch(s);
   auto serial = [&] {
     Connect(*c, *s);
@@ -127,10 +129,12 @@ TEST(ContextTest, ErrorsNameTheField) {
   };
   ContextSpec s = ServerSpec();
   s.certificates[0].key = Inline(kClientKey, "key");
-  EXPECT_NE(errors_of(s).find("key: does not belong to the first certificate"), std::string::npos) << errors_of(s);
+  EXPECT_NE(errors_of(s).find("key: does not belong to the first certificate"), std::string::npos)
+      << errors_of(s);
   s = ServerSpec();
   s.certificates[0].chain = Inline("nothing", "chain");
-  EXPECT_NE(errors_of(s).find("chain: has no certificate in PEM form"), std::string::npos) << errors_of(s);
+  EXPECT_NE(errors_of(s).find("chain: has no certificate in PEM form"), std::string::npos)
+      << errors_of(s);
   s = ServerSpec();
   s.certificates[0].ocsp_staple = Inline("nonsense", "staple");
   EXPECT_NE(errors_of(s).find("staple: not an OCSP response"), std::string::npos) << errors_of(s);
@@ -139,20 +143,22 @@ TEST(ContextTest, ErrorsNameTheField) {
   s.ciphers = "NOPE";
   s.groups = "NEITHER";
   EXPECT_NE(errors_of(s).find("params.cipher_suites: \"NOPE\""), std::string::npos) << errors_of(s);
-  EXPECT_NE(errors_of(s).find("params.ecdh_curves: \"NEITHER\""), std::string::npos) << errors_of(s);
+  EXPECT_NE(errors_of(s).find("params.ecdh_curves: \"NEITHER\""), std::string::npos)
+      << errors_of(s);
   s = ServerSpec();
   s.ticket_keys.push_back(Inline("short", "keys[0]"));
-  EXPECT_NE(errors_of(s).find("keys[0]: has 5 bytes: expected 80"), std::string::npos) << errors_of(s);
+  EXPECT_NE(errors_of(s).find("keys[0]: has 5 bytes: expected 80"), std::string::npos)
+      << errors_of(s);
 }
 
 TEST(DigestTest, AsPeopleWriteThem) {
   const std::string hex(64, 'a');
   EXPECT_TRUE(ParseHexSha256(hex));
   EXPECT_TRUE(ParseHexSha256("AA" + std::string(":aa") + hex.substr(4).substr(0, 0) + [] {
-                std::string out;
-                for (int i = 0; i < 30; ++i) out += ":0F";
-                return out;
-              }()));
+    std::string out;
+    for (int i = 0; i < 30; ++i) out += ":0F";
+    return out;
+  }()));
   for (const char* bad : {"", "aa", "zz", ":aa", "aa:"}) EXPECT_FALSE(ParseHexSha256(bad)) << bad;
   EXPECT_FALSE(ParseHexSha256(hex + "aa"));
   EXPECT_FALSE(ParseHexSha256(hex + ":"));
@@ -160,7 +166,8 @@ TEST(DigestTest, AsPeopleWriteThem) {
   auto same = ParseHexSha256("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   ASSERT_TRUE(base64 && same);
   EXPECT_EQ(*base64, *same);
-  EXPECT_FALSE(ParseBase64Sha256("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV="));  // bits behind the end
+  EXPECT_FALSE(
+      ParseBase64Sha256("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV="));  // bits behind the end
   EXPECT_FALSE(ParseBase64Sha256("short="));
 }
 
@@ -176,13 +183,15 @@ TEST(DnsNameTest, WildcardsStandForOneLabel) {
 
 TEST(OcspTest, WhatAResponseSays) {
   std::string hex = kServerOcsp, der, why;
-  for (size_t i = 0; i < hex.size(); i += 2) der.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+  for (size_t i = 0; i < hex.size(); i += 2)
+    der.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
   auto r = ParseOcspResponse(der, &why);
   ASSERT_TRUE(r) << why;
   EXPECT_EQ(r->status, OcspResponse::Status::kGood);
   EXPECT_EQ(r->serial, "1001");
   EXPECT_GT(r->next_update, r->this_update);
-  for (size_t n = 0; n < der.size(); ++n) EXPECT_FALSE(ParseOcspResponse(der.substr(0, n), &why)) << n;
+  for (size_t n = 0; n < der.size(); ++n)
+    EXPECT_FALSE(ParseOcspResponse(der.substr(0, n), &why)) << n;
   EXPECT_FALSE(ParseOcspResponse(der + "x", &why));
   EXPECT_FALSE(ParseOcspResponse(std::string("\x30\x03\x0a\x01\x06", 5), &why));
   EXPECT_EQ(why, "an OCSP response that reports an error");

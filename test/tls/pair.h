@@ -21,7 +21,9 @@
 
 namespace weft::tls::testing {
 
-inline Source Inline(std::string_view text, std::string field = "field") { return {"", std::string(text), std::move(field)}; }
+inline Source Inline(std::string_view text, std::string field = "field") {
+  return {"", std::string(text), std::move(field)};
+}
 
 inline ContextSpec ServerSpec() {
   ContextSpec s;
@@ -52,7 +54,8 @@ class CountingTransport final : public net::Transport {
   struct Counts {
     int reads = 0, empty_reads = 0, writes = 0;
   };
-  CountingTransport(std::unique_ptr<net::Transport> inner, Counts* counts) : inner_(std::move(inner)), counts_(counts) {}
+  CountingTransport(std::unique_ptr<net::Transport> inner, Counts* counts)
+      : inner_(std::move(inner)), counts_(counts) {}
   void set_handler(Handler* h) override { inner_->set_handler(h); }
   ssize_t Read(const iovec* iov, int count) override {
     ++counts_->reads;
@@ -82,7 +85,9 @@ struct End : net::Handshake::Handler, net::Transport::Handler, net::SecurityCoun
     transport = std::move(t);
     transport->set_handler(static_cast<net::Transport::Handler*>(this));
   }
-  void OnHandshakeFailed(std::string_view detail) override { failure = detail.empty() ? "?" : detail; }
+  void OnHandshakeFailed(std::string_view detail) override {
+    failure = detail.empty() ? "?" : detail;
+  }
   void OnReadable() override {
     ++readable;
     if (on_readable) {
@@ -143,9 +148,11 @@ class PairTest : public ::testing::Test {
     fds_[1] = fds[1];
     net::HandshakeOptions o = wish;
     o.counters = client_.get();
-    client_->handshake = client.Begin(loop_, slab_, Wrap(fds[0], &client_counts_), o, client_.get());
+    client_->handshake =
+        client.Begin(loop_, slab_, Wrap(fds[0], &client_counts_), o, client_.get());
     o.counters = server_.get();
-    server_->handshake = server.Begin(loop_, slab_, Wrap(fds[1], &server_counts_), o, server_.get());
+    server_->handshake =
+        server.Begin(loop_, slab_, Wrap(fds[1], &server_counts_), o, server_.get());
   }
   std::unique_ptr<net::Transport> Wrap(int fd, CountingTransport::Counts* counts) {
     *counts = {};
@@ -160,7 +167,8 @@ class PairTest : public ::testing::Test {
     }
     return condition();
   }
-  void Connect(const Context& client, const Context& server, const net::HandshakeOptions& wish = {}) {
+  void Connect(const Context& client, const Context& server,
+               const net::HandshakeOptions& wish = {}) {
     Begin(client, server, wish);
     ASSERT_TRUE(Until([&] { return Settled(); }));
     EXPECT_EQ(client_->failure, "");

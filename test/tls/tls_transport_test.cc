@@ -37,14 +37,16 @@ TEST_F(PairTest, HandshakeTellsWhoIsThere) {
   EXPECT_EQ(at_server.alpn(), "http/1.1");
   EXPECT_EQ(at_server.sni(), "server.test");
   EXPECT_TRUE(at_server.peer_validated());
-  EXPECT_EQ(at_server.peer_uri_sans(), std::vector<std::string>{"spiffe://td.test/ns/one/sa/client"});
+  EXPECT_EQ(at_server.peer_uri_sans(),
+            std::vector<std::string>{"spiffe://td.test/ns/one/sa/client"});
   EXPECT_EQ(server_->transport->peer_identity(), "spiffe://td.test/ns/one/sa/client");
   EXPECT_EQ(at_server.peer_subject(), "CN=client,O=weft");
   EXPECT_EQ(at_server.peer_issuer(), "CN=ca");
   EXPECT_EQ(at_server.peer_serial(), "1003");
   EXPECT_EQ(at_server.peer_sha256().size(), 64u);
   EXPECT_TRUE(at_server.peer_pem_url_encoded().starts_with("-----BEGIN%20CERTIFICATE-----%0A"));
-  EXPECT_EQ(at_server.local_uri_sans(), std::vector<std::string>{"spiffe://td.test/ns/one/sa/server"});
+  EXPECT_EQ(at_server.local_uri_sans(),
+            std::vector<std::string>{"spiffe://td.test/ns/one/sa/server"});
   EXPECT_EQ(client_->transport->tls()->local_subject(), "CN=client,O=weft");
   EXPECT_EQ(client_->transport->peer_identity(), "spiffe://td.test/ns/one/sa/server");
   EXPECT_EQ(at_server.Get(TlsSource::Value::kPeerUriSan), "spiffe://td.test/ns/one/sa/client");
@@ -89,7 +91,9 @@ TEST_F(PairTest, LargeTransfersWithSlowReaders) {
   WriteAll(*client_, slab_, text, &up);
   WriteAll(*server_, slab_, text, &down);
   EXPECT_FALSE(up.empty());  // the socket does not take as much
-  ASSERT_TRUE(Until([&] { return server_->received.size() == text.size() && client_->received.size() == text.size(); }));
+  ASSERT_TRUE(Until([&] {
+    return server_->received.size() == text.size() && client_->received.size() == text.size();
+  }));
   EXPECT_TRUE(server_->received == text && client_->received == text);
   EXPECT_TRUE(up.empty() && down.empty());
   up.Release();
@@ -197,7 +201,8 @@ TEST_F(PairTest, RefusalsSayWhy) {
   EXPECT_EQ(server_->counted, static_cast<int>(net::HandshakeFailure::kTls));
 
   client = ClientSpec();
-  client.validation.sans.push_back({SanMatcher::Type::kUri, [](std::string_view v) { return v == "spiffe://x"; }, "", ""});
+  client.validation.sans.push_back(
+      {SanMatcher::Type::kUri, [](std::string_view v) { return v == "spiffe://x"; }, "", ""});
   auto picky = MakeContext(client);
   Begin(*picky, *s);
   ASSERT_TRUE(Until([&] { return Settled(); }));
@@ -230,7 +235,8 @@ TEST_F(PairTest, SessionsAreResumedAndEndWithTrust) {
   server.has_validation = server.require_client_certificate = true;
   server.validation.trusted_ca = {"/trust", "", "trust"};
   auto c = MakeContext(ClientSpec());
-  auto s = MakeContext(server, [&](const std::string&) -> absl::StatusOr<std::string> { return trust; });
+  auto s =
+      MakeContext(server, [&](const std::string&) -> absl::StatusOr<std::string> { return trust; });
   for (int i = 0; i < 3; ++i) {
     Connect(*c, *s);
     EXPECT_EQ(client_->resumed, i > 0);
