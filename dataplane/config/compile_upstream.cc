@@ -8,7 +8,7 @@
 #include "dataplane/base/strings.h"
 #include "dataplane/config/compile_http1.h"
 #include "dataplane/config/compile_http2.h"
-#include "dataplane/config/compile_tls.h"
+#include "dataplane/config/compile_transport.h"
 #include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 
 namespace weft::config {
@@ -292,7 +292,8 @@ void CompileConnections(const Cluster& c, const std::string& path, const Compile
                         ClusterSpec* spec, decide::Errors* errors) {
   if (c.has_transport_socket()) {
     spec->security =
-        CompileUpstreamTls(c.transport_socket(), JoinPath(path, "transport_socket"), env, errors);
+        CompileUpstreamTransport(c.transport_socket(), JoinPath(path, "transport_socket"), env,
+                                 errors);
   }
   CompileProtocol(c, path, env, spec, errors);
   CompileDialing(c, path, env, spec, errors);

@@ -263,9 +263,9 @@ std::unique_ptr<Handshake> ProxyProtocolSecurity::Begin(event::Loop& loop, buffe
                                                         const HandshakeOptions& options,
                                                         Handshake::Handler* handler) const {
   std::string header =
-      options.proxied_source == nullptr || options.proxied_destination == nullptr
+      options.proxied_for == nullptr
           ? MakeProxyHeader(version_, Address(), Address())
-          : MakeProxyHeader(version_, *options.proxied_source, *options.proxied_destination);
+          : MakeProxyHeader(version_, options.proxied_for->source, options.proxied_for->destination);
   return std::make_unique<Writing>(loop, slab, std::move(transport), std::move(header), inner_,
                                    options, handler);
 }

@@ -54,6 +54,11 @@ class SecurityCounters {
   virtual void OnFailure(HandshakeFailure why) = 0;
 };
 
+// A downstream connection: who made it, and where it was going.
+struct ProxiedFor {
+  Address source, destination;
+};
+
 // What one connection asks of its handshake beyond the configuration. Views are copied.
 struct HandshakeOptions {
   // Client: the server name to send in place of the configured one; empty: the configured one.
@@ -65,10 +70,8 @@ struct HandshakeOptions {
   std::string_view hostname;
   // Null: not counted.
   SecurityCounters* counters = nullptr;
-  // Client: whose connection this is carried for, and where it was going (PROXY protocol); null: our
-  // own.
-  const Address* proxied_source = nullptr;
-  const Address* proxied_destination = nullptr;
+  // Client: whose connection this carries on (PROXY protocol); null: our own. Valid during Begin.
+  const ProxiedFor* proxied_for = nullptr;
 };
 
 // Makes connected transports secure, one side of one configuration (a filter chain's or a

@@ -123,7 +123,12 @@ void TcpSession::Connect() {
   ++attempts_;
   host_ = Rc<upstream::Host>(host);
   if (proxy_->spec().max_connect_attempts > 1) tried_.push_back(host);
-  dial_ = host->DialTcp(this);
+  std::unique_ptr<net::ProxiedFor> proxied_for;
+  if (cluster_->spec().security != nullptr) {
+    proxied_for = std::make_unique<net::ProxiedFor>(
+        net::ProxiedFor{downstream_->peer_address(), downstream_->local_address()});
+  }
+  dial_ = host->DialTcp(this, std::move(proxied_for));
 }
 
 void TcpSession::OnTcpFailed(const Error& error) {

@@ -27,11 +27,12 @@ class Dial::Attempt final : private net::Connector::Handler {
 };
 
 Dial::Dial(HostContext& host, std::vector<std::string_view> alpn, std::string_view sni,
-           Handler* handler)
+           Handler* handler, std::unique_ptr<const net::ProxiedFor> proxied_for)
     : host_(host),
       handler_(handler),
       alpn_(std::move(alpn)),
       sni_(sni),
+      proxied_for_(std::move(proxied_for)),
       started_(host.loop().Now()),
       deadline_(host.spec->connect_timeout > 0 ? started_ + host.spec->connect_timeout : 0),
       timer_(
@@ -108,6 +109,7 @@ void Dial::OnConnected(std::unique_ptr<net::Transport> transport) {
   options.hostname = host_.endpoint.hostname;
   options.counters = host_.tls_counters.get();
   options.sni = sni_;
+  options.proxied_for = proxied_for_.get();
   if (options.sni.empty() && spec.auto_host_sni) options.sni = host_.endpoint.hostname;
   handshake_ =
       spec.security->Begin(host_.loop(), host_.http1.slab, std::move(transport), options, this);

@@ -46,8 +46,9 @@ class Dial final : private net::Handshake::Handler {
     ~Handler() = default;
   };
   // `alpn`: what to offer over TLS; static strings. `sni`: empty: the configured one.
+  // `proxied_for`: for a transport socket that tells the endpoint; null: nobody's.
   Dial(HostContext& host, std::vector<std::string_view> alpn, std::string_view sni,
-       Handler* handler);
+       Handler* handler, std::unique_ptr<const net::ProxiedFor> proxied_for = nullptr);
   ~Dial();
 
  private:
@@ -69,6 +70,7 @@ class Dial final : private net::Handshake::Handler {
   Handler* const handler_;
   const std::vector<std::string_view> alpn_;
   const std::string sni_;
+  const std::unique_ptr<const net::ProxiedFor> proxied_for_;
   const MonoNanos started_, deadline_;  // deadline_ 0: none
   std::vector<std::unique_ptr<Attempt>> attempts_;
   size_t next_ = 0;  // address

@@ -51,8 +51,10 @@ class Host final : public RefCounted {
   }
   // The pool of the cluster's protocol, or the one that the request needs.
   ConnPool& PoolFor(const StreamWish& wish) { return plain_ ? pool_ : SpecialPool(wish); }
-  std::unique_ptr<TcpDial> DialTcp(TcpDial::Handler* handler) {
-    return std::make_unique<TcpDial>(Rc<Host>(this), handler);
+  // `proxied_for`: for a transport socket that tells the endpoint (PROXY protocol); null: nobody's.
+  std::unique_ptr<TcpDial> DialTcp(TcpDial::Handler* handler,
+                                   std::unique_ptr<const net::ProxiedFor> proxied_for = nullptr) {
+    return std::make_unique<TcpDial>(Rc<Host>(this), handler, std::move(proxied_for));
   }
   // Connections end when they are idle; who waits for one is told to choose again.
   void Drain();

@@ -28,7 +28,8 @@ void TcpConnection::CountSent(uint64_t bytes) {
   host_->context().counters->upstream_cx_tx_bytes_total.Add(bytes);
 }
 
-TcpDial::TcpDial(Rc<Host> host, Handler* handler)
+TcpDial::TcpDial(Rc<Host> host, Handler* handler,
+                 std::unique_ptr<const net::ProxiedFor> proxied_for)
     : host_(std::move(host)),
       handler_(handler),
       overflow_(
@@ -42,7 +43,7 @@ TcpDial::TcpDial(Rc<Host> host, Handler* handler)
   if (holds_) {
     Dial::Handler* self = this;
     dial_ = std::make_unique<Dial>(host_->context(), std::vector<std::string_view>{},
-                                   std::string_view(), self);
+                                   std::string_view(), self, std::move(proxied_for));
   } else {
     overflow_.Arm(0);  // told from the loop, never from inside DialTcp
   }

@@ -47,7 +47,8 @@ class TcpDial final : private Dial::Handler {
    protected:
     ~Handler() = default;
   };
-  TcpDial(Rc<Host> host, Handler* handler);
+  TcpDial(Rc<Host> host, Handler* handler,
+          std::unique_ptr<const net::ProxiedFor> proxied_for = nullptr);
   ~TcpDial();
 
  private:

@@ -139,8 +139,8 @@ TEST(ProxyProtocolSecurityTest, WritesTheHeaderFirst) {
   buffer::Slab slab;
   Address from = *Address::Parse("1.2.3.4:5"), to = *Address::Parse("6.7.8.9:10");
   HandshakeOptions options;
-  options.proxied_source = &from;
-  options.proxied_destination = &to;
+  ProxiedFor proxied{from, to};
+  options.proxied_for = &proxied;
   const std::string want = MakeProxyHeader(1, from, to);
   for (size_t room : {SIZE_MAX, size_t{7}}) {  // at once, and in pieces
     fakes::FakePeer peer;
