@@ -44,13 +44,17 @@ void TcpTransport::set_addresses(const Address& peer, const Address& local) {
 
 void TcpTransport::DeliverUnread() {
   if (!(watcher_.interest() & event::FdWatcher::kRead)) return;  // SetReading(true) comes back
+  const size_t before = unread_->bytes.size();
   bool destroyed = false;
   destroyed_ = &destroyed;
   handler_->OnReadable();
   if (destroyed) return;
   destroyed_ = nullptr;
-  if (unread_ != nullptr && (watcher_.interest() & event::FdWatcher::kRead)) {
+  if (unread_ == nullptr || !(watcher_.interest() & event::FdWatcher::kRead)) return;
+  if (unread_->bytes.size() < before) {
     loop_.AtTurnEnd(unread_.get());
+  } else {
+    unread_->later.Arm(0);
   }
 }
 

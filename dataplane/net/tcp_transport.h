@@ -36,10 +36,15 @@ class TcpTransport final : public Transport, private event::FdWatcher::Handler {
  private:
   // Bytes that were given back. They are not the kernel's, so the loop does not tell of them.
   struct UnreadBytes final : event::TurnEndTask {
-    explicit UnreadBytes(TcpTransport& t) : transport(t) {}
+    explicit UnreadBytes(TcpTransport& t)
+        : transport(t),
+          later(
+              t.loop_.timers(),
+              [](void* self) { static_cast<UnreadBytes*>(self)->transport.DeliverUnread(); }, this) {}
     void RunAtTurnEnd() override { transport.DeliverUnread(); }
     TcpTransport& transport;
     buffer::Slice bytes;
+    event::Timer later;  // for a handler that did not read: asked again, but not in this turn
   };
   void OnFdReady(uint8_t ready) override;
   void DeliverUnread();

@@ -184,6 +184,8 @@ void Intake::OriginalDestination() {
                  &ss, &size) != 0) {
     return;  // not redirected
   }
+  // The kernel leaves `size` as it was.
+  size = ss.ss_family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
   transport_->set_addresses(net::Address(),
                             net::Address::FromSockaddr(reinterpret_cast<sockaddr*>(&ss), size));
 }

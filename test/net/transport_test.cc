@@ -90,6 +90,44 @@ TEST_F(TransportTest, AGonePeerIsAnErrorAndNoSignal) {
   EXPECT_EQ(Flush(*transport_, out, &written), -EPIPE);
 }
 
+TEST_F(TransportTest, WhatIsGivenBackIsReadFirst) {
+  auto give_back = [&](std::string_view text) {
+    buffer::BlockRef b = slab_.Get();
+    memcpy(b->data(), text.data(), text.size());
+    transport_->Unread(buffer::Slice(b, b->data(), text.size()));
+  };
+  std::string got;
+  int calls = 0;
+  events_.on_readable = [&] {
+    if (++calls == 1) return;  // not now: asked again
+    char buf[3];
+    iovec iov = {buf, sizeof(buf)};
+    ssize_t n = transport_->Read(&iov, 1);
+    if (n > 0) got.append(buf, static_cast<size_t>(n));
+  };
+  give_back("hello ");
+  ASSERT_EQ(send(peer_, "world", 5, 0), 5);
+  for (int i = 0; i < 10000 && got.size() < 11; ++i) loop_.RunOnce(true);
+  EXPECT_EQ(got, "hello world");
+  // While reading is off it waits.
+  transport_->SetReading(false);
+  got.clear();
+  give_back("again");
+  for (int i = 0; i < 3; ++i) loop_.RunOnce();
+  EXPECT_EQ(got, "");
+  transport_->SetReading(true);
+  for (int i = 0; i < 10000 && got.size() < 5; ++i) loop_.RunOnce(true);
+  EXPECT_EQ(got, "again");
+}
+
+TEST_F(TransportTest, AddressesOfSomebodyElse) {
+  transport_->set_addresses(*Address::Parse("1.2.3.4:5"), Address());
+  EXPECT_EQ(transport_->peer_address().ToString(), "1.2.3.4:5");
+  transport_->set_addresses(Address(), *Address::Parse("6.7.8.9:10"));
+  EXPECT_EQ(transport_->peer_address().ToString(), "1.2.3.4:5");
+  EXPECT_EQ(transport_->local_address().ToString(), "6.7.8.9:10");
+}
+
 TEST_F(TransportTest, WhileReadingIsOffNothingIsReported) {
   ASSERT_EQ(send(peer_, "x", 1, 0), 1);
   transport_->SetReading(false);
