@@ -262,9 +262,13 @@ void ActiveChain::ConnectionOver() {
 
 void ActiveChain::Drain(IdleConnections idle) {
   draining_ = true;
-  drain_timer_.Arm(spec_->http != nullptr ? spec_->http->drain_timeout : kTcpDrainTime);
-  connections_.ForEach([idle](http::ServerConnection& c) {
-    if (idle == IdleConnections::kCloseNow) {
+  const bool now = idle == IdleConnections::kCloseNow;
+  MonoNanos wait = spec_->http != nullptr ? spec_->http->drain_timeout : kTcpDrainTime;
+  if (now && spec_->http != nullptr) wait = std::min(wait, kFresh);
+  drain_timer_.Arm(wait);
+  const MonoNanos fresh_since = worker_.loop().Now() - kFresh;
+  connections_.ForEach([&](http::ServerConnection& c) {
+    if (now && (c.requests() > 0 || c.created() < fresh_since)) {
       c.Drain();
     } else {
       c.DrainSoon();

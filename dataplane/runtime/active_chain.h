@@ -87,6 +87,8 @@ class ActiveChain final : private http::ServerConnection::Owner,
   // A TCP session can't be told to end. One whose chain is gone may go on for so long, which is the
   // drain time that Envoy gives it.
   static constexpr MonoNanos kTcpDrainTime = 600 * kSecond;
+  // The first request of a connection that is younger is on its way, whatever becomes of idle ones.
+  static constexpr MonoNanos kFresh = 1 * kSecond;
 
   Worker& worker_;
   const std::shared_ptr<const config::FilterChainSpec> spec_;

@@ -204,16 +204,17 @@ void Worker::OnConnectionGone() {
 void Worker::Drain(std::function<void()> drained) {
   loop_.Post([this, drained = std::move(drained)]() mutable {
     if (stopped_) return drained();
-    std::vector<std::unique_ptr<ActiveListener>> all;
-    for (auto& [name, l] : listeners_) all.push_back(std::move(l));
-    listeners_.clear();
-    for (auto& l : all) Retire(std::move(l), IdleConnections::kCloseNow);
     // Listeners that were retired before may give their idle connections a while; now they don't.
     for (size_t i = 0; i < retired_.size();) {
       ActiveListener* l = retired_[i].get();
       l->CutOff();
       if (i < retired_.size() && retired_[i].get() == l) ++i;  // else it was empty and is gone
     }
+    // Those that retire only now spare who has just connected.
+    std::vector<std::unique_ptr<ActiveListener>> all;
+    for (auto& [name, l] : listeners_) all.push_back(std::move(l));
+    listeners_.clear();
+    for (auto& l : all) Retire(std::move(l), IdleConnections::kCloseNow);
     if (connections_ == 0) {
       drained();
     } else {
