@@ -191,7 +191,7 @@ Pump::Pump(PumpOptions options) : options_(std::move(options)) {
 
   auto update = std::make_shared<config::Update>();
   update->clusters.push_back({cluster, endpoints});
-  worker_ = std::make_unique<runtime::Worker>(0, registry_, logs_);
+  worker_ = std::make_unique<runtime::Worker>(0, shared_, registry_, logs_);
   worker_->Start();
   std::vector<runtime::ListenerPut> puts;
   puts.push_back({listener, {proxy_fd}});

@@ -63,6 +63,7 @@ class Pump {
   const PumpOptions options_;
   observe::Registry registry_;
   observe::AccessLogs logs_;
+  runtime::WorkerPeers shared_{1};
   std::unique_ptr<runtime::Worker> worker_;
   std::unique_ptr<Origin> origin_;
   std::vector<std::unique_ptr<Peer>> peers_;
