@@ -484,6 +484,10 @@ TEST(CompileListenerTest, EachListenerRefusalNamesItsField) {
 }
 
 const Case kWholeCases[] = {
+    {"{name: l, address: {pipe: {path: /a}}, filter_chains: [{filters: [{typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy}}]}]}", "filter_chains[0].filters[0].typed_config.stat_prefix: is missing; filter_chains[0].filters[0].typed_config: has no cluster: expected cluster or weighted_clusters"},
+    {"{name: l, address: {pipe: {path: /a}}, filter_chains: [{filters: [{typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: a, weighted_clusters: {clusters: [{weight: 0}, {name: b, weight: 1, metadata_match: {}}]}}}]}]}", "filter_chains[0].filters[0].typed_config.weighted_clusters.clusters[0].name: is missing; filter_chains[0].filters[0].typed_config.weighted_clusters.clusters[0].weight: 0: expected 1 or more; filter_chains[0].filters[0].typed_config.weighted_clusters.clusters[1].metadata_match: not supported"},
+    {"{name: l, address: {pipe: {path: /a}}, filter_chains: [{filters: [{typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: a, cluster: c, metadata_match: {}, downstream_idle_timeout: 1s, upstream_idle_timeout: 1s, max_downstream_connection_duration: 0s, max_connect_attempts: 0, access_log_flush_interval: 1s, access_log_options: {}}}]}]}", "filter_chains[0].filters[0].typed_config.metadata_match: not supported; filter_chains[0].filters[0].typed_config.downstream_idle_timeout: not supported: use idle_timeout; filter_chains[0].filters[0].typed_config.upstream_idle_timeout: not supported: use idle_timeout; filter_chains[0].filters[0].typed_config.max_downstream_connection_duration: 0 s: expected more than 0 s, at most 100 years; filter_chains[0].filters[0].typed_config.max_connect_attempts: 0: expected 1 or more; filter_chains[0].filters[0].typed_config.access_log_options: comes with access_log_flush_interval or flush_access_log_on_connected: expected one of the two spellings"},
+    {"{name: l, address: {pipe: {path: /a}}, filter_chains: [{filter_chain_match: {server_names: [a]}, filters: [{typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: a, cluster: c}}]}, {filter_chain_match: {server_names: [A]}, filters: [{typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: a, cluster: c}}]}]}", "filter_chains[1].filter_chain_match: matches the same connections as filter_chains[0]: each connection must have one most specific chain"},
     {"{name: l}", "address: is missing: expected socket_address (address and port_value) or pipe (path); filter_chains: is empty: expected at least one chain"},
     {"{name: l, address: {socket_address: {address: 0.0.0.0, port_value: 0}}, filter_chains: [{}]}", "filter_chains[0].filters: is empty: expected an HTTP connection manager or a TCP proxy"},
     {"{name: l, address: {pipe: {path: /a}}, filter_chains: [{filter_chain_match: {destination_port: 5}, filters: [{name: x}]}]}", "filter_chains[0].filters[0].typed_config: is missing"},
@@ -497,6 +501,62 @@ TEST(CompileListenerTest, WholeListeners) {
     ListenerOf(Read<EnvoyListener>(c.yaml), &text);
     EXPECT_TRUE(Is(text, c.want)) << c.yaml << "\ngot:  " << text << "\nwant: " << c.want;
   }
+}
+
+// What is compiled of chains and of the TCP proxy, and what a chain's version depends on.
+TEST(CompileListenerTest, ChainsAndTcp) {
+  const char* const kText = R"({name: l, address: {socket_address: {address: 0.0.0.0, port_value: 15001}}, use_original_dst: true,
+    additional_addresses: [{address: {socket_address: {address: "::1", port_value: 15001}}}], freebind: true,
+    listener_filters_timeout: 5s, continue_on_listener_filters_timeout: true,
+    listener_filters: [{typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector, max_client_hello_size: 1000}}],
+    filter_chains: [
+      {name: a, filter_chain_match: {server_names: [a.test]}, transport_socket_connect_timeout: 3s, filters: [{typed_config: {
+        "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: t, idle_timeout: 0s,
+        weighted_clusters: {clusters: [{name: x, weight: 3}, {name: z, weight: 1}]}, max_connect_attempts: 2,
+        access_log_options: {access_log_flush_interval: 2s, flush_access_log_on_connected: true}}}]},
+      {filter_chain_match: {server_names: [b.test]}, filters: [{typed_config: {
+        "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: t, cluster: x}}]}],
+    default_filter_chain: {filters: [{typed_config: {
+        "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: d, cluster: x}}]}})";
+  std::string text;
+  auto l = ListenerOf(Read<EnvoyListener>(kText), &text);
+  ASSERT_TRUE(l.has_value()) << text;
+  const ListenerSpec& s = *l->spec;
+  EXPECT_TRUE(s.freebind);
+  ASSERT_EQ(s.additional_addresses.size(), 1u);
+  ASSERT_EQ(s.listener_filters.size(), 2u);  // use_original_dst brings the filter that finds the address
+  EXPECT_EQ(s.listener_filters[0].kind, ListenerFilterSpec::Kind::kOriginalDst);
+  EXPECT_EQ(s.listener_filters[1].max_client_hello_bytes, 1000u);
+  EXPECT_EQ(s.listener_filters_timeout, 5 * kSecond);
+  EXPECT_TRUE(s.continue_on_listener_filters_timeout);
+  ASSERT_EQ(s.chains.size(), 2u);
+  ASSERT_NE(s.match, nullptr);
+  ASSERT_NE(s.default_chain, nullptr);
+  EXPECT_EQ(s.chains[0]->name, "a");
+  EXPECT_EQ(s.chains[0]->transport_socket_connect_timeout, 3 * kSecond);
+  EXPECT_EQ(s.chains[1]->transport_socket_connect_timeout, 15 * kSecond);
+  const proxy::TcpProxySpec& tcp = *s.chains[0]->tcp;
+  EXPECT_EQ(tcp.idle_timeout, 0);
+  EXPECT_EQ(tcp.max_connect_attempts, 2u);
+  EXPECT_EQ(tcp.access_log_flush_interval, 2 * kSecond);
+  EXPECT_TRUE(tcp.flush_access_log_on_connected);
+  ASSERT_EQ(tcp.clusters.size(), 2u);
+  EXPECT_EQ(tcp.clusters[1].name, "z");
+  EXPECT_EQ(tcp.clusters[1].up_to, 4u);
+  EXPECT_EQ(s.chains[1]->tcp->idle_timeout, 3600 * kSecond);
+
+  // Another chain changes: this one is what it was. Its listener changes: it is another one.
+  EnvoyListener changed = Read<EnvoyListener>(kText);
+  changed.mutable_filter_chains(1)->set_name("b");
+  auto other = ListenerOf(changed);
+  ASSERT_TRUE(other.has_value());
+  EXPECT_EQ(other->spec->chains[0]->version, s.chains[0]->version);
+  EXPECT_NE(other->spec->chains[1]->version, s.chains[1]->version);
+  EXPECT_EQ(other->spec->default_chain->version, s.default_chain->version);
+  changed.set_stat_prefix("new");
+  other = ListenerOf(changed);
+  ASSERT_TRUE(other.has_value());
+  EXPECT_NE(other->spec->chains[0]->version, s.chains[0]->version);
 }
 
 const Case kRouteCases[] = {
