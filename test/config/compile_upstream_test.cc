@@ -206,5 +206,28 @@ TEST(CompileUpstreamTest, WhatIsRefused) {
   }
 }
 
+TEST(CompileTransportTest, ProxyHeaderInFrontOfPlainAndTls) {
+  const std::string pp =
+      "{\"@type\": type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3."
+      "ProxyProtocolUpstreamTransport";
+  const std::string raw =
+      "transport_socket: {typed_config: {\"@type\": "
+      "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer}}";
+  auto yaml = [&](const std::string& fields) {
+    return StrCat("transport_socket: {typed_config: ", pp, fields, "}}");
+  };
+  auto good = Compile(yaml(StrCat(", config: {version: V2}, ", raw)));
+  ASSERT_TRUE(good.has_value());
+  EXPECT_NE(good->spec->security, nullptr);
+  const std::string at = "transport_socket.typed_config";
+  std::string text;
+  Compile(yaml(""), &text);
+  EXPECT_EQ(text, at + ".transport_socket: is missing: expected raw_buffer or TLS");
+  Compile(yaml(StrCat(", config: {pass_through_tlvs: {}}, ", raw)), &text);
+  EXPECT_EQ(text, at + ".config.pass_through_tlvs: not supported: type-length-value fields are not passed on");
+  Compile(yaml(StrCat(", transport_socket: {typed_config: ", pp, ", ", raw, "}}")), &text);
+  EXPECT_EQ(text, at + ".transport_socket: a PROXY header within another one");
+}
+
 }  // namespace
 }  // namespace weft::config
