@@ -80,6 +80,7 @@ void Exchange::Clear() {
   match_ = {};
   cluster_.reset();
   host_.reset();
+  last_host_ = nullptr;
   filters_.clear();
   request_transform_.reset();
   response_transform_.reset();

@@ -174,6 +174,7 @@ class Exchange final : public ListLink<ActiveExchangeTag>,
   decide::RouteMatch match_;
   Rc<upstream::Cluster> cluster_;
   Rc<upstream::Host> host_;
+  const upstream::Host* last_host_ = nullptr;  // of the attempt before; compared, never followed
   std::vector<std::unique_ptr<Filter>>
       filters_;               // null for those without state; empty when no filter has any
   std::unique_ptr<BodyTransform> request_transform_, response_transform_;  // may be null

@@ -48,7 +48,7 @@ void Exchange::Pick(upstream::ConnPool::Want want) {
   upstream::Host* host = cluster->Pick(services_.random.Next());
   // A further attempt goes to another host when there is one: what Envoy does when told so by the
   // predicate previous_hosts.
-  for (size_t i = 0; i < kMaxRepicks && attempts_ > 0 && host != nullptr && host == host_.get() &&
+  for (size_t i = 0; i < kMaxRepicks && attempts_ > 0 && host != nullptr && host == last_host_ &&
                      cluster->hosts().size() > 1;
        ++i) {
     host = cluster->Pick(services_.random.Next());
@@ -59,6 +59,7 @@ void Exchange::Pick(upstream::ConnPool::Want want) {
     return;
   }
   host_ = Rc<upstream::Host>(host);
+  last_host_ = host;
   ++attempts_;
   attempt_start_ = services_.loop.Now();
   size_t n = std::min(host->address_text().size(), sizeof(host_text_));

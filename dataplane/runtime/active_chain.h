@@ -88,7 +88,7 @@ class ActiveChain final : private http::ServerConnection::Owner,
   // drain time that Envoy gives it.
   static constexpr MonoNanos kTcpDrainTime = 600 * kSecond;
   // The first request of a connection that is younger is on its way, whatever becomes of idle ones.
-  static constexpr MonoNanos kFresh = 1 * kSecond;
+  static constexpr MonoNanos kFresh = 500 * kMillisecond;
 
   Worker& worker_;
   const std::shared_ptr<const config::FilterChainSpec> spec_;

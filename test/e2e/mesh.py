@@ -78,6 +78,8 @@ static_resources:
   clusters:
   - name: %(cluster)s
     connect_timeout: 2s
+    # Half of all requests meet the instance that is away: three retries at a time, the default, are too few for them.
+    circuit_breakers: {thresholds: [{max_retries: 100}]}
     load_assignment:
       cluster_name: %(cluster)s
       endpoints:
