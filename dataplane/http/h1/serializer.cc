@@ -27,6 +27,7 @@ class Writer {
       at_ = start_ = block_->data();
       end_ = at_ + block_->capacity();
     }
+    if (s.empty()) return;  // an empty view may point nowhere, which memcpy may not be given
     memcpy(at_, s.data(), s.size());
     at_ += s.size();
   }
