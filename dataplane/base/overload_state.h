@@ -40,14 +40,17 @@ class OverloadState {
   // Before workers start. 0: no limit.
   void set_max_connections(uint64_t max) { max_connections_ = max; }
   uint64_t max_connections() const { return max_connections_; }
-  // Counts one downstream connection; false, and not counted, when there are too many.
+  // Counts one downstream connection; false, and not counted, when there are too many. Without a
+  // limit nothing is counted: workers then share no line of memory.
   bool TakeConnection() {
-    uint64_t before = connections_.fetch_add(1, std::memory_order_relaxed);
-    if (max_connections_ == 0 || before < max_connections_) return true;
-    connections_.fetch_sub(1, std::memory_order_relaxed);
+    if (max_connections_ == 0) return true;
+    if (connections_.fetch_add(1, std::memory_order_relaxed) < max_connections_) return true;
+    GiveConnection();
     return false;
   }
-  void GiveConnection() { connections_.fetch_sub(1, std::memory_order_relaxed); }
+  void GiveConnection() {
+    if (max_connections_ != 0) connections_.fetch_sub(1, std::memory_order_relaxed);
+  }
   uint64_t connections() const { return connections_.load(std::memory_order_relaxed); }
 
  private:

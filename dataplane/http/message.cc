@@ -184,6 +184,24 @@ bool MayBeNominated(std::string_view name) {
 
 }  // namespace
 
+bool ForbiddenInTrailers(HeaderId id) {
+  switch (id) {
+    case HeaderId::kContentLength:
+    case HeaderId::kTransferEncoding:
+    case HeaderId::kHost:
+    case HeaderId::kConnection:
+    case HeaderId::kKeepAlive:
+    case HeaderId::kProxyConnection:
+    case HeaderId::kTe:
+    case HeaderId::kTrailer:
+    case HeaderId::kUpgrade:
+    case HeaderId::kExpect:
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool ListHasToken(std::string_view list, std::string_view token) {
   bool found = false;
   ForEachToken(list, [&](std::string_view t) {

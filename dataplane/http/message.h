@@ -69,6 +69,10 @@ std::string_view ReasonPhrase(int status);
 // Framing fields are the serializer's.
 void RemoveHopByHop(HeaderMap& headers);
 
+// Framing and routing fields that a trailer section may not carry (RFC 9110 section 6.5.1): both
+// codecs drop them.
+bool ForbiddenInTrailers(HeaderId id);
+
 // Whether a comma-separated list field holds `token` (case does not count).
 bool ListHasToken(std::string_view list, std::string_view token);
 

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include "dataplane/base/strings.h"
 #include "dataplane/net/listener.h"
@@ -194,6 +195,7 @@ void WorkerPool::AnnounceDrain() {
 }
 
 void WorkerPool::SetAccepting(bool on) {
+  if (std::exchange(accepting_, on) == on) return;  // nor may it end a pause for want of descriptors
   for (auto& w : workers_) w->SetAccepting(on);
 }
 

@@ -68,6 +68,7 @@ class WorkerPool {
   event::Loop& main_;
   WorkerPeers peers_;
   std::vector<std::unique_ptr<Worker>>& workers_ = peers_.workers;
+  bool accepting_ = true;
   StringMap<Bound> listeners_;
   std::vector<net::Address> closing_;  // of earlier updates: workers may still have them open
   bool drained_ = false;               // no listener comes any more

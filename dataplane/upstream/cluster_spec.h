@@ -92,8 +92,6 @@ struct ClusterSpec {
   // pool a name (upstream_http_protocol_options.auto_sni).
   bool auto_sni = false;
   std::string sni_header;
-  // The TLS server name is the endpoint's host name, when it has one (auto_host_sni).
-  bool auto_host_sni = false;
   // DNS clusters: host name and port of each endpoint are resolved by the main thread.
   const std::string& stat_name() const { return alt_stat_name.empty() ? name : alt_stat_name; }
 };

@@ -110,7 +110,6 @@ void Dial::OnConnected(std::unique_ptr<net::Transport> transport) {
   options.counters = host_.tls_counters.get();
   options.sni = sni_;
   options.proxied_for = proxied_for_.get();
-  if (options.sni.empty() && spec.auto_host_sni) options.sni = host_.endpoint.hostname;
   handshake_ =
       spec.security->Begin(host_.loop(), host_.http1.slab, std::move(transport), options, this);
 }

@@ -31,6 +31,11 @@ class WorkerPoolLoadTest : public ::testing::Test {
   void SetUp() override { proxy_.Listen(ProxyUnderTest::AllTo("c")); }
   // What main has posted to the workers is done.
   void Settle() { proxy_.Apply(std::make_shared<config::Update>()); }
+  // Before the first connection.
+  void Limit(uint64_t connections) {
+    proxy_.pool().overload().set_max_connections(connections);
+    Settle();
+  }
   static bool Eventually(const std::function<bool()>& f) {
     for (int i = 0; i < 2000; ++i) {
       if (f()) return true;
@@ -50,6 +55,7 @@ class WorkerPoolLoadTest : public ::testing::Test {
 };
 
 TEST_F(WorkerPoolLoadTest, FewLongConnectionsAreSpread) {
+  Limit(100);
   for (int round = 0; round < 10; ++round) {
     std::vector<std::unique_ptr<RawClient>> clients;
     for (int i = 0; i < 8; ++i) {
@@ -68,7 +74,7 @@ TEST_F(WorkerPoolLoadTest, FewLongConnectionsAreSpread) {
 }
 
 TEST_F(WorkerPoolLoadTest, TheConnectionLimitHoldsAcrossWorkers) {
-  proxy_.pool().overload().set_max_connections(1);  // before the first connection
+  Limit(1);
   RawClient first(proxy_.address());
   first.Send(kGet);
   ASSERT_EQ(StatusOf(first.ReadResponse()), 200);

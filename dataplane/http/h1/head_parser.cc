@@ -554,21 +554,7 @@ HeadParser::Result TrailerParser::Parse(std::string_view buf, const HeadLimits& 
       error_ = {431, "too many trailers"};
       return HeadParser::Result::kError;
     }
-    switch (IdentifyHeader(name)) {
-      case HeaderId::kContentLength:
-      case HeaderId::kTransferEncoding:
-      case HeaderId::kHost:
-      case HeaderId::kConnection:
-      case HeaderId::kKeepAlive:
-      case HeaderId::kProxyConnection:
-      case HeaderId::kTe:
-      case HeaderId::kTrailer:
-      case HeaderId::kUpgrade:
-      case HeaderId::kExpect:
-        break;
-      default:
-        trailers->Add(name, value);
-    }
+    if (!ForbiddenInTrailers(IdentifyHeader(name))) trailers->Add(name, value);
   }
 }
 

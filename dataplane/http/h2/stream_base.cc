@@ -30,26 +30,6 @@ bool ForbiddenOnHttp2(const Header& h) {
   }
 }
 
-// Framing and routing fields are dropped from trailers, as the HTTP/1 parser does (RFC 9110 section
-// 6.5.1).
-bool ForbiddenInTrailers(HeaderId id) {
-  switch (id) {
-    case HeaderId::kContentLength:
-    case HeaderId::kTransferEncoding:
-    case HeaderId::kHost:
-    case HeaderId::kConnection:
-    case HeaderId::kKeepAlive:
-    case HeaderId::kProxyConnection:
-    case HeaderId::kTe:
-    case HeaderId::kTrailer:
-    case HeaderId::kUpgrade:
-    case HeaderId::kExpect:
-      return true;
-    default:
-      return false;
-  }
-}
-
 }  // namespace
 
 nghttp2_nv Pair(std::string_view name, std::string_view value) {
