@@ -1,9 +1,7 @@
 #include "test/fakes/fake_upstream.h"
 
 #include <sys/socket.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 
@@ -11,40 +9,8 @@
 
 namespace weft::fakes {
 
-FakeUpstream::FakeUpstream(Script script) : script_(std::move(script)) {
-  fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  net::Address any = *net::Address::FromIp("127.0.0.1", 0);
-  if (bind(fd_, any.sa(), any.length()) != 0 || listen(fd_, 128) != 0) abort();
-  sockaddr_storage ss;
-  socklen_t len = sizeof(ss);
-  getsockname(fd_, reinterpret_cast<sockaddr*>(&ss), &len);
-  address_ = net::Address::FromSockaddr(reinterpret_cast<sockaddr*>(&ss), len);
-  acceptor_ = std::thread([this] {
-    for (;;) {
-      int fd = accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC);
-      if (stop_ || fd < 0) {
-        if (fd >= 0) close(fd);
-        return;
-      }
-      ++connections_;
-      std::lock_guard<std::mutex> lock(mu_);
-      open_.push_back(fd);
-      threads_.emplace_back([this, fd] { Serve(fd); });
-    }
-  });
-}
-
-FakeUpstream::~FakeUpstream() {
-  stop_ = true;
-  shutdown(fd_, SHUT_RDWR);
-  acceptor_.join();
-  close(fd_);
-  {
-    std::lock_guard<std::mutex> lock(mu_);
-    for (int fd : open_) shutdown(fd, SHUT_RDWR);
-  }
-  for (auto& t : threads_) t.join();
-}
+FakeUpstream::FakeUpstream(Script script)
+    : script_(std::move(script)), server_([this](int fd) { Serve(fd); }) {}
 
 std::vector<std::string> FakeUpstream::requests() const {
   std::lock_guard<std::mutex> lock(mu_);
@@ -94,23 +60,10 @@ void FakeUpstream::Serve(int fd) {
     }
     Action a = script_(request, n);
     if (a.delay_ms > 0) std::this_thread::sleep_for(std::chrono::milliseconds(a.delay_ms));
-    std::string_view left = a.bytes;
-    while (!left.empty()) {
-      ssize_t sent = send(fd, left.data(), left.size(), MSG_NOSIGNAL);
-      if (sent <= 0) break;
-      left.remove_prefix(static_cast<size_t>(sent));
-    }
-    if (a.reset) {
-      linger l = {1, 0};
-      setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
-    }
+    RawUpstream::Send(fd, a.bytes);
+    if (a.reset) RawUpstream::ResetOnClose(fd);
     if (a.close_after || a.reset) break;
   }
-  {
-    std::lock_guard<std::mutex> lock(mu_);
-    open_.erase(std::find(open_.begin(), open_.end(), fd));
-  }
-  close(fd);
 }
 
 }  // namespace weft::fakes

@@ -1,19 +1,17 @@
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "dataplane/net/address.h"
+#include "test/fakes/raw_upstream.h"
 
 namespace weft::fakes {
 
-// An origin on a free loopback port, a thread a connection. It reads one request at a time (head
-// and body) and sends exactly the bytes that the script returns, so a test can be as hostile as it
-// likes.
+// An HTTP/1 origin on a free loopback port, a thread a connection. It reads one request at a time
+// (head and body) and sends exactly the bytes that the script returns, so a test can be as hostile
+// as it likes.
 class FakeUpstream {
  public:
   struct Action {
@@ -26,12 +24,11 @@ class FakeUpstream {
   using Script = std::function<Action(const std::string& request, int n)>;
 
   explicit FakeUpstream(Script script);
-  ~FakeUpstream();
 
-  const net::Address& address() const { return address_; }
+  const net::Address& address() const { return server_.address(); }
   // Requests seen so far, in order of arrival.
   std::vector<std::string> requests() const;
-  int connections() const { return connections_; }
+  int connections() const { return server_.connections(); }
 
   // "HTTP/1.1 200 OK" with a body.
   static std::string Ok(std::string_view body, std::string_view extra_headers = "");
@@ -39,15 +36,9 @@ class FakeUpstream {
  private:
   void Serve(int fd);
   Script script_;
-  net::Address address_;
-  int fd_ = -1;
-  std::atomic<bool> stop_{false};
-  std::atomic<int> connections_{0};
   mutable std::mutex mu_;
   std::vector<std::string> requests_;
-  std::vector<int> open_;
-  std::vector<std::thread> threads_;
-  std::thread acceptor_;
+  RawUpstream server_;  // last: its threads use what is above
 };
 
 }  // namespace weft::fakes
