@@ -5,13 +5,15 @@ import signal
 import time
 
 import harness
+from bootstraps import bootstrap, cluster, listener
 from harness import Client, ask, wait_until
 
+
 class DrainTest(harness.TestCase):
-    def start(self, name, to, at, admin, retry="", flags=()):
-        ip, port = harness.split_address(at)
-        text = harness.INSTANCE % {"ip": ip, "port": port, "admin": harness.split_address(admin)[1], "cluster": name,
-                           "retry": retry, "endpoints": "\n".join(harness.endpoint(a) for a in to)}
+    def start(self, name, to, at, admin, route=None, flags=()):
+        # Half of all requests meet the instance that is away: three retries at a time, the default, are too few for them.
+        text = bootstrap(admin, [listener("in", at, name, route=route)],
+                         [cluster(name, to, circuit_breakers={"thresholds": [{"max_retries": 100}]})])
         return self.env.start_proxy(name, text, admin, flags=flags)
 
     def test_fifty_restarts_behind_another_instance(self):
@@ -24,7 +26,7 @@ class DrainTest(harness.TestCase):
                      self.start("two", [origin.address], ports[2], ports[3], flags=flags)]
         # The method says that requests are idempotent; a front retries what never got through.
         front = self.start("front", [ports[0], ports[2]], ports[4], ports[5],
-                           retry="retry_policy: {retry_on: 'connect-failure,reset-before-request', num_retries: 3}")
+                           route={"retry_policy": {"retry_on": "connect-failure,reset-before-request", "num_retries": 3}})
         quick = self.env.start_load(ports[4], "/quick", connections=4, rate=200)
         slow = self.env.start_load(ports[4], "/slow?delay=0.15", connections=4, rate=20)
         begun = time.monotonic()

@@ -14,7 +14,8 @@ from pathlib import Path
 import harness
 from harness import Client, wait_until
 from base import Trouble
-from http2 import CACHE, bootstrap, cluster, listener
+from bootstraps import bootstrap, cluster, listener
+from http2 import CACHE
 
 for _site in glob.glob(CACHE + "/python/xds-protos==*/lib/python3*/site-packages"):
     sys.path.append(_site)

@@ -6,6 +6,7 @@ import re
 import subprocess
 
 import harness
+import bootstraps
 import http2
 from pki import Authority
 
@@ -25,9 +26,9 @@ class H2SpecTest(harness.TestCase):
             "common_tls_context": {"alpn_protocols": ["h2"], "tls_certificates": [
                 {"certificate_chain": {"filename": str(leaf.chain)}, "private_key": {"filename": str(leaf.key)}}]}}}
         manager = {"codec_type": "HTTP2"}
-        cls.proxy = cls.env.start_proxy("proxy", http2.bootstrap(admin, [
-            http2.listener("plain", cls.plain, "origin", manager),
-            http2.listener("tls", cls.tls, "origin", {}, transport)], [http2.cluster("origin", origin.address)]), admin)
+        cls.proxy = cls.env.start_proxy("proxy", bootstraps.bootstrap(admin, [
+            bootstraps.listener("plain", cls.plain, "origin", manager),
+            bootstraps.listener("tls", cls.tls, "origin", {}, transport)], [bootstraps.cluster("origin", origin.address)]), admin)
 
     def spec(self, at, *flags):
         ip, port = harness.split_address(at)

@@ -28,8 +28,8 @@ from pathlib import Path
 # Tests find everything here.
 from base import (PROGRAMS, Network, Trouble, Waiting, envoy, memory_kb, percentile, program, run, runnable_wait_ns,
                   source_file, split_address, wait_until)
-from mesh import (INSTANCE, SERVICE_ENTRY, STATIC, Demo, Mesh, Workload, destination_rule, endpoint, versions_seen, virtual_service, weights)
-from wire import Answer, Client, Closed, Load, Origin, ask, get_json
+from mesh import (SERVICE_ENTRY, STATIC, Demo, Mesh, Workload, destination_rule, versions_seen, virtual_service, weights)
+from wire import Answer, Client, Closed, Load, Origin, Server, ask, get_json
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -203,7 +203,7 @@ class Environment:
         for child in reversed(self.children):
             child.end(5)
         for origin in self.origins:
-            origin.stop()
+            origin.close()
         self.network.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 

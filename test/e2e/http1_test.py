@@ -8,7 +8,7 @@ import threading
 import time
 
 import harness
-from harness import Client, memory_kb, percentile, wait_until
+from harness import Client, Server, memory_kb, percentile, wait_until
 
 BOUND = 20.0
 HEAD = b"GET /%s HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -59,40 +59,22 @@ static_resources:
 """
 
 
-class ScriptOrigin:
+class ScriptOrigin(Server):
     """Answers by the target: /big, /expect, /expect-no, /reset-STEP, anything else with 200. Keeps the last head."""
 
-    def __init__(self, ip):
-        self.listener = socket.create_server((ip, 0), backlog=1024)
-        self.port = self.listener.getsockname()[1]
-        self.head = b""
-        threading.Thread(target=self._accept, daemon=True).start()
+    head = b""
 
-    def _accept(self):
-        while True:
-            try:
-                s, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(s,), daemon=True).start()
-
-    def _serve(self, s):
-        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def serve(self, s):
         data = b""
-        try:
-            while True:
-                while b"\r\n\r\n" not in data:
-                    more = s.recv(65536)
-                    if not more:
-                        return
-                    data += more
-                head, _, data = data.partition(b"\r\n\r\n")
-                self.head = head
-                data = self._answer(s, head.split(b" ")[1], data)
-        except OSError:
-            pass
-        finally:
-            s.close()
+        while True:
+            while b"\r\n\r\n" not in data:
+                more = s.recv(65536)
+                if not more:
+                    return
+                data += more
+            head, _, data = data.partition(b"\r\n\r\n")
+            self.head = head
+            data = self._answer(s, head.split(b" ")[1], data)
 
     def _answer(self, s, target, data):
         if target == b"/big":
@@ -115,9 +97,6 @@ class ScriptOrigin:
         else:
             s.sendall(b"HTTP/1.1 200 OK\r\nx-camel-case: 1\r\nContent-Length: 2\r\n\r\nok")
         return data
-
-    def close(self):
-        self.listener.close()
 
 
 class Beside:

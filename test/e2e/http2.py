@@ -1,16 +1,15 @@
-"""HTTP/2 for tests: where its peers' programs are, a client over Python's h2 (tools/setup --peers), and bootstraps."""
+"""HTTP/2 for tests: where its peers' programs are, and a client over Python's h2 (tools/setup --peers)."""
 
 import glob
-import json
 import os
 import shutil
 import socket
 import sys
-import threading
 import time
 from pathlib import Path
 
 from base import Trouble, split_address
+from wire import Server
 
 CACHE = os.environ.get("WEFT_CACHE") or os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "weft")
@@ -25,47 +24,12 @@ try:
 except ImportError as error:
     raise Trouble("this test needs Python's h2: run `tools/setup --peers`") from error
 
-HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
-HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-
-
 def peer(name):
     """A foreign program: h2spec, h2load, nghttp, curl."""
     for path in (os.path.join(CACHE, "bin", name), shutil.which(name)):
         if path and Path(path).is_file():
             return path
     raise Trouble("this test needs %s, and there is none: run `tools/setup --peers`" % name)
-
-
-def address(text):
-    ip, port = split_address(text)
-    return {"socket_address": {"address": ip, "port_value": port}}
-
-
-def listener(name, at, cluster, manager=None, transport=None, route=None):
-    chain = {"filters": [{"name": "hcm", "typed_config": {
-        "@type": HCM, "stat_prefix": name, **(manager or {}),
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
-            {"match": {"prefix": "/"}, "route": {"cluster": cluster, **(route or {})}}]}]},
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}]}}]}
-    if transport:
-        chain["transport_socket"] = transport
-    return {"name": name, "address": address(at), "filter_chains": [chain]}
-
-
-def cluster(name, at, http2=False, **more):
-    out = {"name": name, "type": "STATIC", "connect_timeout": "5s", "load_assignment": {"cluster_name": name, "endpoints": [
-        {"lb_endpoints": [{"endpoint": {"address": address(at)}}]}]}, **more}
-    if http2:
-        out["typed_extension_protocol_options"] = {HTTP_OPTIONS: {
-            "@type": "type.googleapis.com/" + HTTP_OPTIONS, "explicit_http_config": {"http2_protocol_options": {}}}}
-    return out
-
-
-def bootstrap(admin, listeners, clusters):
-    return json.dumps({"node": {"id": "h2", "cluster": "h2"}, "admin": {"address": address(admin)},
-                       "static_resources": {"listeners": listeners, "clusters": clusters}}, indent=1)
 
 
 class H2Stream:
@@ -221,34 +185,14 @@ class H2Client:
         self.close()
 
 
-class H1Recorder:
+class H1Recorder(Server):
     """A raw HTTP/1 origin: answers each connection by a function of (connection, bytes so far), and keeps what came."""
 
-    def __init__(self, at, serve):
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(split_address(at))
-        self.listener.listen(1024)
-        self.serve, self.seen = serve, []
-        threading.Thread(target=self._accept, daemon=True).start()
+    def __init__(self, at, script):
+        self.script, self.seen = script, []
+        super().__init__(at)
 
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            got = bytearray()
-            self.seen.append(got)
-            threading.Thread(target=self._run, args=(connection, got), daemon=True).start()
-
-    def _run(self, connection, got):
-        try:
-            self.serve(connection, got)
-        except OSError:
-            pass
-        finally:
-            connection.close()
-
-    def close(self):
-        self.listener.close()
+    def serve(self, connection):
+        got = bytearray()
+        self.seen.append(got)
+        self.script(connection, got)

@@ -2,17 +2,16 @@
 """HTTP/2 downstream, end to end: the real proxy, and curl, nghttp2's load generator, Python's h2 and Envoy as its peers."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import harness
 import http2
-from harness import Client, ask, wait_until
-from http2 import H1Recorder, H2Client, bootstrap, cluster, listener
+from harness import Client, wait_until
+from bootstraps import bootstrap, cluster, listener
+from http2 import H1Recorder, H2Client
 
 
 def no_reader(connection, got):

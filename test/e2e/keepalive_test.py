@@ -7,62 +7,45 @@ import threading
 import time
 
 import harness
-from harness import Client, wait_until
-from http2 import bootstrap, cluster, listener
+from harness import Client, Server, wait_until
+from bootstraps import bootstrap, cluster, listener
 
 
-class Upstream:
+class Upstream(Server):
     """HTTP/1.1 by hand. Closes a connection that was idle for `idle` seconds; with `die`, a connection takes one request and
     resets at the first byte of the second."""
 
     def __init__(self, at, idle=None):
-        ip, _, port = at.rpartition(":")
         self.idle, self.die = idle, False
-        self.listener = socket.create_server((ip, int(port)), backlog=256)
         self.closes = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(at)
 
-    def close(self):
-        self.listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                s, _ = self.listener.accept()
-            except OSError:
-                return
-            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._serve, args=(s,), daemon=True).start()
-
-    def _serve(self, s):
+    def serve(self, s):
         served = 0
-        with s:
-            while True:
-                s.settimeout(self.idle)
-                got = b""
-                try:
-                    while b"\r\n\r\n" not in got:
-                        data = s.recv(65536)
-                        if not data:
-                            return
-                        got += data
-                        s.settimeout(None)
-                    if self.die and served:
-                        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        while True:
+            s.settimeout(self.idle)
+            got = b""
+            try:
+                while b"\r\n\r\n" not in got:
+                    data = s.recv(65536)
+                    if not data:
                         return
-                    head, _, body = got.partition(b"\r\n\r\n")
-                    for line in head.split(b"\r\n")[1:]:
-                        name, _, value = line.partition(b":")
-                        if name.lower() == b"content-length":
-                            while len(body) < int(value):
-                                body += s.recv(65536)
-                    s.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
-                    served += 1
-                except (socket.timeout, TimeoutError):
-                    self.closes += 1
-                    return
-                except OSError:
-                    return
+                    got += data
+                    s.settimeout(None)
+            except TimeoutError:
+                self.closes += 1
+                return
+            if self.die and served:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+                return
+            head, _, body = got.partition(b"\r\n\r\n")
+            for line in head.split(b"\r\n")[1:]:
+                name, _, value = line.partition(b":")
+                if name.lower() == b"content-length":
+                    while len(body) < int(value):
+                        body += s.recv(65536)
+            s.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+            served += 1
 
 
 class KeepaliveTest(harness.TestCase):

@@ -50,49 +50,6 @@ static_resources:
 """
 
 
-# One route to one cluster; `endpoints` is made by endpoint().
-INSTANCE = """
-admin: {address: {socket_address: {address: %(ip)s, port_value: %(admin)d}}}
-static_resources:
-  listeners:
-  - name: in
-    address: {socket_address: {address: %(ip)s, port_value: %(port)d}}
-    filter_chains:
-    - filters:
-      - name: hcm
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: in
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - match: {prefix: /}
-                route:
-                  cluster: %(cluster)s
-                  %(retry)s
-          http_filters:
-          - name: router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-  clusters:
-  - name: %(cluster)s
-    connect_timeout: 2s
-    # Half of all requests meet the instance that is away: three retries at a time, the default, are too few for them.
-    circuit_breakers: {thresholds: [{max_retries: 100}]}
-    load_assignment:
-      cluster_name: %(cluster)s
-      endpoints:
-      - lb_endpoints:
-%(endpoints)s
-"""
-
-
-def endpoint(address):
-    ip, port = split_address(address)
-    return "        - endpoint: {address: {socket_address: {address: %s, port_value: %d}}}" % (ip, port)
-
-
 # --- A demo-shaped mesh ---------------------------------------------------------------------------------------------------
 
 class Workload:

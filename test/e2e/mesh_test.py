@@ -113,7 +113,7 @@ class MeshTest(harness.TestCase):
         self.mesh.route("reviews.yaml", weights("reviews", v2=100))
         self.wait_for_only({away.name})
         origin = next(o for o in self.env.origins if o.name == away.name)
-        origin.stop()
+        origin.close()
         self.env.origins.remove(origin)
         try:
             wait_until("a 503 while the program is away", lambda: ask(self.page.by_port, "/", host="reviews").status == 503)

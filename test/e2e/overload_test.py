@@ -2,6 +2,7 @@
 """The overload manager: limits from the bootstrap are seen by clients, in counters and in the log."""
 
 import harness
+from bootstraps import bootstrap, cluster, listener
 from harness import Client, Closed, wait_until
 
 HEAP = "type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig"
@@ -12,19 +13,14 @@ class OverloadTest(harness.TestCase):
     def start(self, manager, flags=(), concurrency=1):
         net = self.env.network
         at, admin = net.address(), net.address()
-        ip, port = harness.split_address(at)
         origin = self.env.start_origin()
-        text = harness.INSTANCE % {"ip": ip, "port": port, "admin": harness.split_address(admin)[1], "cluster": "origin", "retry": "",
-                           "endpoints": harness.endpoint(origin.address)}
-        return at, self.env.start_proxy("proxy", text + manager, admin, flags=flags, concurrency=concurrency)
+        text = bootstrap(admin, [listener("in", at, "origin")], [cluster("origin", origin.address)], overload_manager=manager)
+        return at, self.env.start_proxy("proxy", text, admin, flags=flags, concurrency=concurrency)
 
     def test_the_connection_limit_is_exact_over_workers(self):
-        at, proxy = self.start("""
-overload_manager:
-  resource_monitors:
-  - name: envoy.resource_monitors.global_downstream_max_connections
-    typed_config: {"@type": %s, max_active_downstream_connections: 5}
-""" % CONNECTIONS, concurrency=4)
+        at, proxy = self.start({"resource_monitors": [
+            {"name": "envoy.resource_monitors.global_downstream_max_connections",
+             "typed_config": {"@type": CONNECTIONS, "max_active_downstream_connections": 5}}]}, concurrency=4)
         kept = [Client(at, 20) for _ in range(5)]
         for c in kept:
             self.assertEqual(c.ask("/").status, 200)
@@ -48,18 +44,14 @@ overload_manager:
 
     def test_without_memory_requests_are_refused_and_then_served_again(self):
         """10 MB of heap at most: bodies that nobody reads fill them, the largest streams go, and it recovers."""
-        at, proxy = self.start("""
-overload_manager:
-  refresh_interval: 0.05s
-  resource_monitors:
-  - name: heap
-    typed_config: {"@type": %s, max_heap_size_bytes: 10000000}
-  actions:
-  - name: envoy.overload_actions.stop_accepting_requests
-    triggers: [{name: heap, threshold: {value: 0.8}}]
-  - name: envoy.overload_actions.disable_http_keepalive
-    triggers: [{name: heap, scaled: {scaling_threshold: 0.6, saturation_threshold: 0.8}}]
-""" % HEAP)
+        at, proxy = self.start({
+            "refresh_interval": "0.05s",
+            "resource_monitors": [{"name": "heap", "typed_config": {"@type": HEAP, "max_heap_size_bytes": 10000000}}],
+            "actions": [
+                {"name": "envoy.overload_actions.stop_accepting_requests",
+                 "triggers": [{"name": "heap", "threshold": {"value": 0.8}}]},
+                {"name": "envoy.overload_actions.disable_http_keepalive",
+                 "triggers": [{"name": "heap", "scaled": {"scaling_threshold": 0.6, "saturation_threshold": 0.8}}]}]})
         self.assertEqual(Client(at, 20).ask("/").status, 200)
         stuck = []
         while proxy.stat("overload.envoy.overload_actions.stop_accepting_requests.active") == 0:

@@ -1,12 +1,9 @@
 """End-to-end tests, certificates: an authority over the openssl program, and clients and origins over Python's ssl."""
 
-import os
-import socket
 import ssl
 import subprocess
-import threading
 
-from base import Trouble, split_address
+from base import Trouble
 from wire import Client, Origin
 
 
@@ -132,20 +129,21 @@ class TlsOrigin(Origin):
         self.context.sni_callback = lambda sock, name, context: self.names.append(name)
         super().__init__(address, name)
 
-    def _serve(self, connection):
+    def serve(self, connection):
         try:
             connection.settimeout(20)
             tls = self.context.wrap_socket(connection, server_side=True)
             tls.settimeout(None)
-        except (OSError, ssl.SSLError):
+        except OSError:
             self.failures += 1
-            with self.lock:
-                self.connections.discard(connection)
-            connection.close()
-            return
+            raise
         with self.lock:
-            self.connections.discard(connection)
-            self.connections.add(tls)
+            self.open.add(tls)
         self.seen.append({"resumed": tls.session_reused, "alpn": tls.selected_alpn_protocol(), "version": tls.version(),
                           "peer": tls.getpeercert()})
-        super()._serve(tls)
+        try:
+            super().serve(tls)
+        finally:
+            with self.lock:
+                self.open.discard(tls)
+            tls.close()

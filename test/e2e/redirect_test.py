@@ -2,7 +2,6 @@
 """Redirected connections, in a network namespace of this test: nftables sends them to the proxy, as a sidecar's rules do, and
 the proxy finds out where they were going."""
 
-import json
 import os
 import shutil
 import socket

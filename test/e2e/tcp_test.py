@@ -18,7 +18,8 @@ import threading
 import time
 
 import harness
-from harness import Client, Trouble, ask, split_address, wait_until
+from bootstraps import HCM, ROUTER, address, bootstrap, cluster
+from harness import Client, Server, Trouble, ask, split_address, wait_until
 from http2 import CACHE
 from pki import Authority, TlsClient, TlsOrigin, client_context
 
@@ -38,17 +39,10 @@ except ImportError as error:
     raise Trouble("this test needs grpcio and xds-protos: run `tools/setup --peers`") from error
 
 FILTER = "type.googleapis.com/envoy.extensions.filters."
-HCM = FILTER + "network.http_connection_manager.v3.HttpConnectionManager"
-ROUTER = FILTER + "http.router.v3.Router"
 TCP = FILTER + "network.tcp_proxy.v3.TcpProxy"
 SOCKETS = "type.googleapis.com/envoy.extensions.transport_sockets."
 LOG = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
 SIGNATURE2 = b"\r\n\r\n\0\r\nQUIT\n"
-
-
-def address(text):
-    ip, _, port = text.rpartition(":")  # "1.2.3.4:5", ":::5"
-    return {"socket_address": {"address": ip, "port_value": int(port)}}
 
 
 def listener_filter(name, **more):
@@ -89,51 +83,23 @@ def listener(name, at, chains, filters=(), **more):
     return {"name": name, "address": address(at), "filter_chains": chains, "listener_filters": list(filters), **more}
 
 
-def cluster(name, ats, **more):
-    return {"name": name, "type": "STATIC", "connect_timeout": "5s", "load_assignment": {"cluster_name": name, "endpoints": [
-        {"lb_endpoints": [{"endpoint": {"address": address(a)}} for a in ats]}]}, **more}
-
-
-def bootstrap(admin, listeners, clusters):
-    return json.dumps({"node": {"id": "tcp", "cluster": "tcp"}, "admin": {"address": address(admin)},
-                       "static_resources": {"listeners": listeners, "clusters": clusters}}, indent=1)
-
-
 def downstream_tls(leaf, alpn=()):
     return {"name": "tls", "typed_config": {"@type": SOCKETS + "tls.v3.DownstreamTlsContext", "common_tls_context": {
         "alpn_protocols": list(alpn),
         "tls_certificates": [{"certificate_chain": {"filename": str(leaf.chain)}, "private_key": {"filename": str(leaf.key)}}]}}}
 
 
-class Peer:
+class Peer(Server):
     """A TCP server: script(connection) on a thread a connection, which is closed after it."""
 
-    def __init__(self, env, script, at=None):
-        self.script, self.accepted = script, 0
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(split_address(at) if at else (env.network.ip("0.1"), 0))
-        self.listener.listen(128)
-        self.address = "%s:%d" % self.listener.getsockname()
-        env.cleanups.append(self.listener.close)
-        threading.Thread(target=self._accept, daemon=True).start()
+    def __init__(self, env, script):
+        self.script = script
+        super().__init__(env.network.ip("0.1"))
+        env.cleanups.append(self.close)
 
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.accepted += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection):
-        with connection:
-            connection.settimeout(30)
-            try:
-                self.script(connection)
-            except OSError:
-                pass
+    def serve(self, connection):
+        connection.settimeout(30)
+        self.script(connection)
 
 
 class FakeXds(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):

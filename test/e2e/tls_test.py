@@ -4,21 +4,17 @@ weft-proxy as peers."""
 
 import json
 import os
-import re
 import shutil
 import ssl
 import subprocess
 import threading
-import time
 
 import harness
-from harness import Client, ask, run, wait_until
+from bootstraps import bootstrap, cluster, listener
+from harness import Client, ask, wait_until
 from pki import Authority, TlsClient, TlsOrigin, client_context, openssl
 
 TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3."
-HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
-HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 def file(path):
@@ -46,38 +42,6 @@ def trust(authority, uris=(), **more):
     if uris:
         out["match_typed_subject_alt_names"] = [{"san_type": "URI", "matcher": {"exact": u}} for u in uris]
     return {"validation_context": out}
-
-
-def address(text):
-    ip, _, port = text.rpartition(":")
-    return {"socket_address": {"address": ip, "port_value": int(port)}}
-
-
-def listener(name, at, cluster, transport=None, manager=None):
-    chain = {"filters": [{"name": "hcm", "typed_config": {
-        "@type": HCM, "stat_prefix": name, **(manager or {}),
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
-            {"match": {"prefix": "/"}, "route": {"cluster": cluster}}]}]},
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}]}}]}
-    if transport:
-        chain["transport_socket"] = transport
-    return {"name": name, "address": address(at), "filter_chains": [chain]}
-
-
-def cluster(name, at, transport=None, http2=False, **more):
-    out = {"name": name, "type": "STATIC", "connect_timeout": "5s", "load_assignment": {"cluster_name": name, "endpoints": [
-        {"lb_endpoints": [{"endpoint": {"address": address(at)}}]}]}, **more}
-    if transport:
-        out["transport_socket"] = transport
-    if http2:
-        out["typed_extension_protocol_options"] = {HTTP_OPTIONS: {
-            "@type": "type.googleapis.com/" + HTTP_OPTIONS, "explicit_http_config": {"http2_protocol_options": {}}}}
-    return out
-
-
-def bootstrap(admin, listeners, clusters):
-    return json.dumps({"node": {"id": "tls", "cluster": "tls"}, "admin": {"address": address(admin)},
-                       "static_resources": {"listeners": listeners, "clusters": clusters}}, indent=1)
 
 
 def s_client(at, *argv, stdin=b"", seconds=20):
@@ -127,18 +91,18 @@ class ServerTest(Base):
         fingerprint = openssl("x509", "-in", cls.client.chain, "-noout", "-fingerprint", "-sha256").strip().split("=")[1]
         admin = net.address()
         cls.proxy_ = cls.env.start_proxy("server", bootstrap(admin, [
-            listener("plain", cls.plain, "origin", downstream([cls.a], {"alpn_protocols": ["h2", "http/1.1"]})),
-            listener("many", cls.many, "origin", downstream([cls.rsa, cls.a, cls.b])),
-            listener("mutual", cls.mutual, "origin", downstream(
+            listener("plain", cls.plain, "origin", transport=downstream([cls.a], {"alpn_protocols": ["h2", "http/1.1"]})),
+            listener("many", cls.many, "origin", transport=downstream([cls.rsa, cls.a, cls.b])),
+            listener("mutual", cls.mutual, "origin", transport=downstream(
                 [cls.a], trust(ca, ["spiffe://td.test/ns/one/sa/client"], crl=file(ca.crl([cls.revoked])), only_verify_leaf_cert_crl=True),
                 require_client_certificate=True)),
-            listener("optional", cls.optional, "origin", downstream([cls.a], trust(ca))),
-            listener("only13", cls.only13, "origin", downstream(
+            listener("optional", cls.optional, "origin", transport=downstream([cls.a], trust(ca))),
+            listener("only13", cls.only13, "origin", transport=downstream(
                 [cls.a], {"tls_params": {"tls_minimum_protocol_version": "TLSv1_3"}})),
-            listener("stapled", cls.stapled, "origin", downstream([certificate(cls.b, ocsp_staple=file(ca.ocsp(cls.b)))])),
-            listener("pinned", cls.pinned, "origin", downstream(
+            listener("stapled", cls.stapled, "origin", transport=downstream([certificate(cls.b, ocsp_staple=file(ca.ocsp(cls.b)))])),
+            listener("pinned", cls.pinned, "origin", transport=downstream(
                 [cls.a], {"validation_context": {"verify_certificate_hash": [fingerprint]}}, require_client_certificate=True)),
-            listener("spiffe", cls.spiffe, "origin", downstream([cls.a], {"validation_context": {"custom_validator_config": {
+            listener("spiffe", cls.spiffe, "origin", transport=downstream([cls.a], {"validation_context": {"custom_validator_config": {
                 "name": "envoy.tls.cert_validator.spiffe", "typed_config": {
                     "@type": TLS + "SPIFFECertValidatorConfig",
                     "trust_domains": [{"name": "td.test", "trust_bundle": file(ca.certificate)}]}}}},
@@ -303,7 +267,7 @@ class ReloadTest(Base):
 
         put(first)
         at = self.at()
-        proxy = self.proxy("reload", [listener("l", at, "origin", downstream(
+        proxy = self.proxy("reload", [listener("l", at, "origin", transport=downstream(
             [{"certificate_chain": file(live / "tls.crt"), "private_key": file(live / "tls.key")}]))])
         failures, count, seen, stop = [], [0], set(), threading.Event()
 
@@ -353,7 +317,7 @@ class ReloadTest(Base):
         shutil.copy(self.ca.certificate, bundle)
         leaf, client = self.ca.leaf("a", "DNS:a.test"), self.ca.leaf("client", "URI:spiffe://td/a")
         at = self.at()
-        proxy = self.proxy("trust", [listener("l", at, "origin", downstream(
+        proxy = self.proxy("trust", [listener("l", at, "origin", transport=downstream(
             [leaf], {"validation_context": {"trusted_ca": file(bundle)}}, require_client_certificate=True))])
         context = client_context(self.ca, leaf=client)
         with TlsClient(at, context) as c:
@@ -383,7 +347,7 @@ class UpstreamTest(Base):
         def path(name, transport):
             cls.paths[name] = cls.env.network.address()
             listeners.append(listener(name, cls.paths[name], name))
-            clusters.append(cluster(name, cls.tls_origin.address, transport, circuit_breakers={"thresholds": [{"max_connections": 1}]}))
+            clusters.append(cluster(name, cls.tls_origin.address, transport=transport, circuit_breakers={"thresholds": [{"max_connections": 1}]}))
 
         ours = {"tls_certificates": [certificate(cls.client)]}
         path("good", upstream({**ours, **trust(cls.ca, ["spiffe://td.test/ns/one/sa/server"])}, sni="a.test"))
@@ -448,7 +412,7 @@ class UpstreamTest(Base):
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         entry = self.at()
-        self.proxy("cut", [listener("l", entry, "o")], [cluster("o", at, upstream(trust(self.ca)))])
+        self.proxy("cut", [listener("l", entry, "o")], [cluster("o", at, transport=upstream(trust(self.ca)))])
         with Client(entry) as c:
             self.assertEqual(c.ask("/x").body, b"half of it")
         with self.assertRaises((harness.Closed, OSError)):
@@ -468,14 +432,14 @@ class MutualTest(Base):
         start = {"weft": self.env.start_proxy, "envoy": self.env.start_envoy}
         alpn = {"alpn_protocols": ["h2"] if http2 else ["http/1.1"]}
         admin = self.at()
-        b = start[server_kind](name + "-server", bootstrap(admin, [listener("in", inner, "origin", downstream(
+        b = start[server_kind](name + "-server", bootstrap(admin, [listener("in", inner, "origin", transport=downstream(
             [server], {**alpn, **trust(self.ca, ["spiffe://td.test/ns/one/sa/client"])}, require_client_certificate=True),
-            {"forward_client_cert_details": "SANITIZE_SET", "set_current_client_cert_details": {"uri": True, "subject": True}})],
+            manager={"forward_client_cert_details": "SANITIZE_SET", "set_current_client_cert_details": {"uri": True, "subject": True}})],
             [cluster("origin", self.origin.address)]), admin)
         admin = self.at()
         a = start[client_kind](name + "-client", bootstrap(admin, [listener("out", entry, "peer")], [cluster(
-            "peer", inner, upstream({**alpn, "tls_certificates": [certificate(client)],
-                                     **trust(self.ca, ["spiffe://td.test/ns/one/sa/server"])}), http2)]), admin)
+            "peer", inner, http2, upstream({**alpn, "tls_certificates": [certificate(client)],
+                                            **trust(self.ca, ["spiffe://td.test/ns/one/sa/server"])}))]), admin)
         return entry, inner, a, b
 
     def check(self, client_kind, server_kind, http2):
@@ -517,7 +481,7 @@ class RefusalTest(Base):
     """What can't be done is refused by its name."""
 
     def refused(self, transport, *texts):
-        path = self.env.write("refused.yaml", bootstrap(self.at(), [listener("l", self.at(), "origin", transport)],
+        path = self.env.write("refused.yaml", bootstrap(self.at(), [listener("l", self.at(), "origin", transport=transport)],
                                                         [cluster("origin", self.origin.address)]))
         done = subprocess.run([harness.program("weft-proxy"), "-c", path, "--mode", "validate"], capture_output=True, timeout=20)
         said = (done.stdout + done.stderr).decode()

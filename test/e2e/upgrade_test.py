@@ -11,7 +11,7 @@ import sys
 import threading
 
 import harness
-from harness import Client, wait_until
+from harness import Client, Server, wait_until
 
 _CACHE = os.environ.get("WEFT_CACHE") or os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "weft")
@@ -72,47 +72,26 @@ static_resources:
 """
 
 
-class RawServer:
+class RawServer(Server):
     """Agrees to every tunnel, then echoes in upper case until the other side ends; then says "bye" and ends."""
 
-    def __init__(self, ip):
-        self.listener = socket.create_server((ip, 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                s, _ = self.listener.accept()
-            except OSError:
+    def serve(self, s):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            data = s.recv(65536)
+            if not data:
                 return
-            threading.Thread(target=self._serve, args=(s,), daemon=True).start()
-
-    def _serve(self, s):
-        try:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                data = s.recv(65536)
-                if not data:
-                    return
-                head += data
-            if head.startswith(b"CONNECT "):
-                s.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-            else:
-                s.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
-            while data := s.recv(65536):
-                if data.startswith(b"GET /http "):
-                    s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\ninside")
-                    return
-                s.sendall(data.upper())
-            s.sendall(b"bye")
-        except OSError:
-            pass
-        finally:
-            s.close()
-
-    def close(self):
-        self.listener.close()
+            head += data
+        if head.startswith(b"CONNECT "):
+            s.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        else:
+            s.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        while data := s.recv(65536):
+            if data.startswith(b"GET /http "):
+                s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\ninside")
+                return
+            s.sendall(data.upper())
+        s.sendall(b"bye")
 
 
 class WebSocketServer:

@@ -2,14 +2,13 @@
 """Real upstreams behind weft-proxy, by both HTTP versions on both sides: nginx and Envoy."""
 
 import os
-import socket
-import threading
 from pathlib import Path
 
 import harness
-from base import split_address, wait_until
-from harness import Client, ask
-from http2 import HTTP_OPTIONS, H2Client, bootstrap, cluster, listener, peer
+from base import wait_until
+from harness import Client, Server, ask
+from bootstraps import HTTP_OPTIONS, bootstrap, cluster, listener
+from http2 import H2Client, peer
 from pki import Authority
 
 import h2.config
@@ -139,46 +138,29 @@ class UpstreamTest(harness.TestCase):
         self.assertEqual(load.failed, 0, str(load))
 
 
-class Resetter:
+class Resetter(Server):
     """An HTTP/2 server that does what the path says, and counts the requests that it got."""
 
     def __init__(self, at):
-        ip, port = split_address(at)
-        self.listener = socket.create_server((ip, port))
         self.requests = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(at)
 
-    def _accept(self):
-        while True:
-            try:
-                s, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(s,), daemon=True).start()
-
-    def _serve(self, s):
+    def serve(self, s):
         c = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
         c.initiate_connection()
         paths, bodies = {}, {}
-        with s:
+        s.sendall(c.data_to_send())
+        while data := s.recv(65536):
+            for e in c.receive_data(data):
+                if isinstance(e, h2.events.RequestReceived):
+                    paths[e.stream_id], bodies[e.stream_id] = dict(e.headers)[":path"], b""
+                elif isinstance(e, h2.events.DataReceived):
+                    bodies[e.stream_id] += e.data
+                    c.acknowledge_received_data(e.flow_controlled_length, e.stream_id)
+                elif isinstance(e, h2.events.StreamEnded):
+                    if not self._answer(c, s, e.stream_id, paths[e.stream_id], bodies[e.stream_id]):
+                        return
             s.sendall(c.data_to_send())
-            while True:
-                try:
-                    data = s.recv(65536)
-                except OSError:
-                    return
-                if not data:
-                    return
-                for e in c.receive_data(data):
-                    if isinstance(e, h2.events.RequestReceived):
-                        paths[e.stream_id], bodies[e.stream_id] = dict(e.headers)[":path"], b""
-                    elif isinstance(e, h2.events.DataReceived):
-                        bodies[e.stream_id] += e.data
-                        c.acknowledge_received_data(e.flow_controlled_length, e.stream_id)
-                    elif isinstance(e, h2.events.StreamEnded):
-                        if not self._answer(c, s, e.stream_id, paths[e.stream_id], bodies[e.stream_id]):
-                            return
-                s.sendall(c.data_to_send())
 
     def _answer(self, c, s, stream, path, body):
         self.requests.append(path)
@@ -226,7 +208,7 @@ class ResetTest(harness.TestCase):
 
     @classmethod
     def tearDownClass(cls):
-        cls.upstream.listener.close()
+        cls.upstream.close()
         super().tearDownClass()
 
     def test_before_an_answer(self):

@@ -174,23 +174,20 @@ def get_json(address, path):
 
 # --- Origins --------------------------------------------------------------------------------------------------------------
 
-class Origin:
-    """An HTTP/1.1 server on threads of this process: answers with what it was asked, as JSON.
+class Server:
+    """A TCP server of a test: serve(connection) on a thread for each, closed after it. `at`: "ip:port", or "ip" for any port.
+    A subclass sets its own fields before it calls this __init__, since clients may come at once."""
 
-    The query asks for other answers: status=N, size=N (a body of so many x), chunked, header=NAME:VALUE (repeated),
-    delay=SECONDS, close (without an answer), cut (in the middle of the body).
-    """
-
-    def __init__(self, address, name="origin"):
-        self.name = name
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(split_address(address))
-        self.listener.listen(512)
-        self.address = "%s:%d" % self.listener.getsockname()
-        self.requests = 0
-        self.connections = set()
+    def __init__(self, at, serve=None):
+        if serve:
+            self.serve = serve
+        ip, _, port = at.partition(":")
+        self.listener = socket.create_server((ip, int(port or 0)), backlog=1024)
+        self.port = self.listener.getsockname()[1]
+        self.address = "%s:%d" % (ip, self.port)
+        self.accepted = 0
         self.stopped = False
+        self.open = set()
         self.lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -204,21 +201,50 @@ class Origin:
                 if self.stopped:
                     connection.close()
                     return
-                self.connections.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+                self.open.add(connection)
+                self.accepted += 1
+            threading.Thread(target=self._run, args=(connection,), daemon=True).start()
 
-    def _serve(self, connection):
+    def _run(self, connection):
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            buffer = bytearray()
-            while self._one(connection, buffer):
-                pass
+            self.serve(connection)
         except OSError:
             pass
         finally:
             with self.lock:
-                self.connections.discard(connection)
+                self.open.discard(connection)
             connection.close()
+
+    def close(self):
+        """No further connections; those that are open end."""
+        with self.lock:
+            self.stopped = True
+            open_now = list(self.open)
+        self.listener.close()
+        for c in open_now:
+            try:
+                c.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+class Origin(Server):
+    """An HTTP/1.1 server on threads of this process: answers with what it was asked, as JSON.
+
+    The query asks for other answers: status=N, size=N (a body of so many x), chunked, header=NAME:VALUE (repeated),
+    delay=SECONDS, close (without an answer), cut (in the middle of the body).
+    """
+
+    def __init__(self, address, name="origin"):
+        self.name = name
+        self.requests = 0
+        super().__init__(address)
+
+    def serve(self, connection):
+        buffer = bytearray()
+        while self._one(connection, buffer):
+            pass
 
     def _one(self, connection, buffer):
         def more():
@@ -292,17 +318,6 @@ class Origin:
             return False
         connection.sendall(message)
         return True
-
-    def stop(self):
-        with self.lock:
-            self.stopped = True
-            open_now = list(self.connections)
-        self.listener.close()
-        for c in open_now:
-            try:
-                c.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
 
 # --- Load -----------------------------------------------------------------------------------------------------------------
