@@ -179,5 +179,33 @@ TEST(HopByHop, NominatedFieldsGoFramingAndIdentityStay) {
   EXPECT_FALSE(h.Get("connection").has_value());
 }
 
+// Framing and routing fields in a trailer section could be taken for the head's by whoever joins the
+// two (RFC 9110 section 6.5.1).
+TEST(TrailerParser, DropsWhatTrailersMayNotCarry) {
+  TrailerParser parser;
+  HeaderMap trailers;
+  EXPECT_EQ(parser.Parse("Grpc-Status: 0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n"
+                         "Host: h\r\nConnection: close\r\nKeep-Alive: 1\r\nTE: trailers\r\n"
+                         "Trailer: x\r\nUpgrade: h\r\nExpect: 100-continue\r\nX-B: 1\r\n\r\n",
+                         HeadLimits(), &trailers),
+            HeadParser::Result::kDone);
+  std::string names;
+  for (const Header& h : trailers) names += std::string(h.name) + " ";
+  EXPECT_EQ(names, "Grpc-Status X-B ");
+}
+
+TEST(TrailerParser, RefusesBadFieldsAndTooMany) {
+  HeadLimits limits;
+  limits.max_headers = 2;
+  HeaderMap trailers;
+  TrailerParser folded, many;
+  EXPECT_EQ(folded.Parse("A: 1\r\n b\r\n\r\n", limits, &trailers), HeadParser::Result::kError);
+  EXPECT_EQ(folded.error().status, 400);
+  trailers.Clear();
+  EXPECT_EQ(many.Parse("A: 1\r\nB: 1\r\nC: 1\r\n\r\n", limits, &trailers),
+            HeadParser::Result::kError);
+  EXPECT_EQ(many.error().status, 431);
+}
+
 }  // namespace
 }  // namespace weft::http::h1
