@@ -349,8 +349,13 @@ class _Result(unittest.TextTestResult):
         self.started_at = time.monotonic()
         super().startTest(test)
 
-    def _note(self, test, problem=None):
-        self.cases.append((test.id(), time.monotonic() - self.started_at, problem))
+    def _note(self, test, problem=None, skipped=None):
+        self.cases.append((test.id(), time.monotonic() - self.started_at, problem, skipped))
+
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        print("SKIPPED %s: %s" % (test.id(), reason))
+        self._note(test, skipped=reason)
 
     def addSuccess(self, test):
         super().addSuccess(test)
@@ -377,9 +382,11 @@ def main():
     result = program_.result
     if os.environ.get("XML_OUTPUT_FILE"):
         suite = xml.etree.ElementTree.Element("testsuite", name=Path(sys.argv[0]).stem, tests=str(len(result.cases)))
-        for name, seconds, problem in result.cases:
+        for name, seconds, problem, skipped in result.cases:
             case = xml.etree.ElementTree.SubElement(suite, "testcase", name=name.rpartition(".")[2],
                                                     classname=name.rpartition(".")[0], time="%.3f" % seconds)
+            if skipped:
+                xml.etree.ElementTree.SubElement(case, "skipped", message=skipped)
             if problem:
                 # XML 1.0 has no place for most control characters.
                 clean = re.sub(r"[^\t\n\r -\ud7ff\ue000-\ufffd]", "?", problem)
