@@ -57,7 +57,7 @@ class ScriptedTransport final : public net::Transport {
   bool turn_ = false;
 };
 
-struct Request : http::ClientStreamEvents, buffer::BodyPipe::Consumer {
+struct Request final : http::ClientStreamEvents, buffer::BodyPipe::Consumer {
   http::ClientStream* stream = nullptr;
   buffer::BodyPipe* body = nullptr;
   buffer::BodyPipe upload;

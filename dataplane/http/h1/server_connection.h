@@ -131,7 +131,6 @@ class ServerConnection final : public http::ServerConnection,
   bool close_after_ = false;
   bool processing_ = false;
   bool reading_off_ = false;
-  bool linger_sent_ = false;
 };
 
 }  // namespace weft::http::h1
