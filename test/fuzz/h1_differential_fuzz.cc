@@ -128,15 +128,16 @@ bool HasLongName(const HeaderMap& headers) {
   return false;
 }
 
-// Connection lists with an element that is empty or no token (",keep-alive"): the other parser then
-// loses the elements behind it, while a recipient must ignore empty ones (RFC 9110 section 5.6.1.2).
-bool ListIsOfTokens(const HeaderMap& headers) {
+// Connection lists with an element that is empty, no token, or behind a tab (",keep-alive"): the other
+// parser then loses the elements behind it, while a recipient must ignore empty ones and a tab is white
+// space like any (RFC 9110 sections 5.6.1.2 and 5.6.3).
+bool ListIsReadAlike(const HeaderMap& headers) {
   for (const Header& h : headers) {
     if (h.id != HeaderId::kConnection) continue;
     for (std::string_view rest = h.value;;) {
       size_t comma = rest.find(',');
       std::string_view element = rest.substr(0, comma);
-      while (!element.empty() && (element.front() == ' ' || element.front() == '\t')) element.remove_prefix(1);
+      while (element.starts_with(' ')) element.remove_prefix(1);
       while (!element.empty() && (element.back() == ' ' || element.back() == '\t')) element.remove_suffix(1);
       if (!h1::IsToken(element)) return false;
       if (comma == std::string_view::npos) break;
@@ -170,7 +171,7 @@ void Request(std::string_view in) {
   CHECK(stopped + 1 >= p.head_bytes() + used && stopped <= p.head_bytes() + used);  // paused on its last byte
   if (other.http_minor <= 1) {
     CHECK((http_should_keep_alive(&other) != 0) == p.keep_alive() ||
-          head.headers.Has(HeaderId::kProxyConnection) || !ListIsOfTokens(head.headers));
+          head.headers.Has(HeaderId::kProxyConnection) || !ListIsReadAlike(head.headers));
   }
 }
 
