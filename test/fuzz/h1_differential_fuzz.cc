@@ -128,18 +128,22 @@ bool HasLongName(const HeaderMap& headers) {
   return false;
 }
 
-// Connection lists with an element that is empty, no token, or behind a tab (",keep-alive"): the other
-// parser then loses the elements behind it, while a recipient must ignore empty ones and a tab is white
-// space like any (RFC 9110 sections 5.6.1.2 and 5.6.3).
+// In a Connection list the other parser loses what stands behind an element that is empty, begins with
+// something else than a letter or digit, is a beginning of a name that it knows ("U,keep-alive"), or
+// stands behind a tab. RFC 9110 sections 5.6.1.2 and 5.6.3 want all of these read over. Hence only lists
+// of one element, or of names that both know, are compared.
 bool ListIsReadAlike(const HeaderMap& headers) {
   for (const Header& h : headers) {
-    if (h.id != HeaderId::kConnection) continue;
+    if (h.id != HeaderId::kConnection || h.value.find(',') == std::string_view::npos) continue;
     for (std::string_view rest = h.value;;) {
       size_t comma = rest.find(',');
       std::string_view element = rest.substr(0, comma);
       while (element.starts_with(' ')) element.remove_prefix(1);
-      while (!element.empty() && (element.back() == ' ' || element.back() == '\t')) element.remove_suffix(1);
-      if (!h1::IsToken(element)) return false;
+      while (element.ends_with(' ')) element.remove_suffix(1);
+      if (!EqualsIgnoreCase(element, "keep-alive") && !EqualsIgnoreCase(element, "close") &&
+          !EqualsIgnoreCase(element, "upgrade")) {
+        return false;
+      }
       if (comma == std::string_view::npos) break;
       rest.remove_prefix(comma + 1);
     }
