@@ -128,6 +128,12 @@ bool HasLongName(const HeaderMap& headers) {
   return false;
 }
 
+// The other parser takes a tab behind "chunked" for part of the coding's name; it is white space that
+// does not count (RFC 9110 section 5.6.3).
+bool TabInHead(std::string_view in, const h1::HeadParser& p) {
+  return in.substr(0, p.head_bytes()).find('\t') != std::string_view::npos;
+}
+
 // In a Connection list the other parser loses what stands behind an element that is empty, begins with
 // something else than a letter or digit, is a beginning of a name that it knows ("U,keep-alive"), or
 // stands behind a tab. RFC 9110 sections 5.6.1.2 and 5.6.3 want all of these read over. Hence only lists
@@ -160,6 +166,7 @@ void Request(std::string_view in) {
   for (const Header& h : head.headers) {
     if (h.id == HeaderId::kUpgrade) return;
   }
+  if (p.chunked() && TabInHead(in, p)) return;
   std::string body;
   size_t used = 0;
   if (!ReadBody(in.substr(p.head_bytes()), p.chunked(), head.has_body ? head.content_length : 0, &body, &used)) return;
@@ -185,6 +192,7 @@ void Response(std::string_view in) {
   if (p.ParseResponse(in, {}, "GET", &head) != h1::HeadParser::Result::kDone) return;
   if (head.status < 200 || p.until_close() || head.headers.Has(HeaderId::kUpgrade)) return;
   if (HasLongName(head.headers)) return;
+  if (p.chunked() && TabInHead(in, p)) return;
   std::string body;
   size_t used = 0;
   if (!ReadBody(in.substr(p.head_bytes()), p.chunked(), head.has_body ? head.content_length : 0, &body, &used)) return;
