@@ -29,7 +29,7 @@ def no_reader(connection, got):
 
 def trailers(connection, got):
     """A chunked answer with trailers, once the whole chunked request is there; 103 first."""
-    while b"0\r\n" not in got or not got.endswith(b"\r\n\r\n"):
+    while b"\r\n0\r\n" not in got or not got.endswith(b"\r\n\r\n"):
         data = connection.recv(65536)
         if not data:
             return
