@@ -1,14 +1,16 @@
 // The origin behind every proxy of the macro bench: HTTP/1.1 keep-alive GET on raw epoll, one read
 // and one write a request, the answer prepared beforehand. It must cost far less than any proxy, as
-// it shares a core with the load.
+// it shares a core with the load. A connection that begins with the HTTP/2 preface is HTTP/2 (RFC
+// 9113 section 3.4), by nghttp2: h2_answers.h says what it answers.
 //
 //   origin --listen 127.0.0.1:0 --bytes 1024
 //
 // Prints "listening 127.0.0.1:PORT". Paths: `/-/stats` counts (JSON), `/-/echo` the request head as
 // it arrived here (to see what a proxy adds), anything else the body. Only GET is answered; other
-// methods get 405 and a close.
+// methods get 405 and a close. A GET with `upgrade: websocket` gets 101 and silence.
 
 #include <errno.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -16,18 +18,36 @@
 #include <memory>
 
 #include "bench/macro/common.h"
+#include "bench/macro/h2_answers.h"
 
 namespace weft::bench {
 namespace {
 
 constexpr size_t kMaxHead = 64 << 10;
+constexpr size_t kH2Batch = 128 << 10;  // so much is made at a time and written by one call
+constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 struct Connection {
   int fd = -1;
-  std::string in;   // a head that came in pieces
-  std::string out;  // an answer that the socket did not take at once
+  std::string in;      // a head that came in pieces
+  std::string out;     // an answer that the socket did not take at once
+  size_t written = 0;  // of `out`
+  bool waits = false;  // for room in the socket
   bool close_after_write = false;
+  bool tunnel = false;  // a WebSocket: whatever comes is dropped
+  std::unique_ptr<H2Answers> h2;
 };
+
+// Whether a field line of `head` begins with `line`, in any case.
+bool HasLine(std::string_view head, std::string_view line) {
+  for (size_t at = head.find("\r\n"); at != std::string_view::npos;
+       at = head.find("\r\n", at + 2)) {
+    const std::string_view rest = head.substr(at + 2);
+    if (rest.size() >= line.size() && strncasecmp(rest.data(), line.data(), line.size()) == 0)
+      return true;
+  }
+  return false;
+}
 
 class Origin {
  public:
@@ -114,9 +134,17 @@ class Origin {
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n <= 0) return Close(connection);
     std::string_view data(buffer_.get(), static_cast<size_t>(n));
+    if (connection->tunnel) return;
+    if (connection->h2) return OnH2(connection, data);
     if (!connection->in.empty()) {
       connection->in.append(data);
       data = connection->in;
+    }
+    if (data.substr(0, kPreface.size()) == kPreface) {
+      connection->h2 = std::make_unique<H2Answers>(&body_, &requests_);
+      const std::string first(data);
+      connection->in.clear();
+      return OnH2(connection, first);
     }
     size_t used = 0;
     std::string_view
@@ -160,7 +188,51 @@ class Origin {
       return special_;
     }
     ++requests_;
+    if (HasLine(head, "upgrade: websocket")) {
+      connection->tunnel = true;
+      return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "
+             "websocket\r\n\r\n";
+    }
     return answer_;
+  }
+
+  void OnH2(Connection* connection, std::string_view data) {
+    if (!connection->h2->Feed(data)) return Close(connection);
+    if (!connection->waits) PumpH2(connection);
+  }
+
+  // Makes and writes until there is nothing more, or no room. False when the connection is gone.
+  bool PumpH2(Connection* connection) {
+    while (true) {
+      if (connection->out.empty()) {
+        if (!connection->h2->Fill(&connection->out, kH2Batch)) {
+          Close(connection);
+          return false;
+        }
+        if (connection->out.empty()) return true;
+      }
+      if (!WriteOut(connection)) return false;
+      if (!connection->out.empty()) {
+        SetInterest(connection, EPOLLIN | EPOLLOUT);
+        return true;
+      }
+    }
+  }
+
+  // Writes what `out` has, as far as there is room; false when the connection is gone.
+  bool WriteOut(Connection* connection) {
+    const std::string_view rest = std::string_view(connection->out).substr(connection->written);
+    const ssize_t n = write(connection->fd, rest.data(), rest.size());
+    if (n < 0 && errno != EAGAIN) {
+      Close(connection);
+      return false;
+    }
+    if (n > 0) connection->written += static_cast<size_t>(n);
+    if (connection->written == connection->out.size()) {
+      connection->out.clear();
+      connection->written = 0;
+    }
+    return true;
   }
 
   void Send(Connection* connection, std::string_view data) {
@@ -181,23 +253,18 @@ class Origin {
 
   // False when the connection is gone.
   bool Flush(Connection* connection) {
-    const ssize_t n = write(connection->fd, connection->out.data(), connection->out.size());
-    if (n < 0) {
-      if (errno == EAGAIN) return true;
-      Close(connection);
-      return false;
-    }
-    connection->out.erase(0, static_cast<size_t>(n));
+    if (!WriteOut(connection)) return false;
     if (!connection->out.empty()) return true;
     if (connection->close_after_write) {
       Close(connection);
       return false;
     }
     SetInterest(connection, EPOLLIN);
-    return true;
+    return connection->h2 ? PumpH2(connection) : true;
   }
 
   void SetInterest(Connection* connection, uint32_t events) {
+    connection->waits = (events & EPOLLOUT) != 0;
     epoll_event event{};
     event.events = events;
     event.data.ptr = connection;
