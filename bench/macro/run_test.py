@@ -86,29 +86,30 @@ class RoundsTest(unittest.TestCase):
         self.assertEqual(weft.ratio_to(relay), (1.5, 1.5, 1.5))
 
 
-class GateTest(unittest.TestCase):
-    """gate() with a baseline of 1.40, hence a limit of 1.75."""
+class VerdictTest(unittest.TestCase):
+    """verdict() with recorded ratios of 1.40 to the relay and 0.30 to Envoy, hence limits of 1.75 and 0.375."""
 
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
-        old = run.BASELINE, run.measure
-        run.BASELINE = Path(self.folder.name) / "baseline.json"
-        run.BASELINE.write_text(json.dumps({"weft-proxy": {"cpu_ratio_to_relay": 1.40, "commit": "abc"}}))
-        self.addCleanup(lambda: (setattr(run, "BASELINE", old[0]), setattr(run, "measure", old[1])))
+        old = run.gate.judge.BASELINE, run.measure
+        run.gate.judge.BASELINE = Path(self.folder.name) / "baseline.json"
+        run.gate.judge.BASELINE.write_text(json.dumps(
+            {"cpu_ratios": {"figures": {"h1 / relay": 1.40, "h1 / envoy": 0.30}, "commit": "abc"}}))
+        self.addCleanup(lambda: (setattr(run.gate.judge, "BASELINE", old[0]), setattr(run, "measure", old[1])))
 
-    def verdict(self, first, *later, relay_cpu=10.0):
-        relay, weft = result("relay", turn(relay_cpu)), result("weft-proxy", first)
+    def verdict(self, first, *later, others=(("relay", 10.0), ("envoy", 50.0)), asked=("relay",)):
+        results = [*(result(n, turn(cpu)) for n, cpu in others), result("weft-proxy", first)]
         again = list(later)
 
-        def measure(supervisor, results, *rest):
-            self.assertEqual([r.name for r in results], ["relay", "weft-proxy"])
-            results[0].turns.append(turn(relay_cpu))
-            results[1].turns.append(again.pop(0))
+        def measure(supervisor, measured, *rest):
+            self.assertEqual([r.name for r in measured], [*asked, "weft-proxy"])
+            for r in measured[:-1]:
+                r.turns.append(turn(dict(others)[r.name]))
+            measured[-1].turns.append(again.pop(0))
 
         run.measure = measure
-        args = type("Args", (), {"turns": 1})
-        out = run.gate(None, [relay, weft], relay, weft, args, None, 1, 0)
+        out = run.verdict(None, results, results[-1], type("Args", (), {"turns": 1}), None, 1, 0)
         self.assertEqual(again, [], "measured fewer times than expected")
         return out
 
@@ -123,25 +124,29 @@ class GateTest(unittest.TestCase):
         self.assertEqual(self.verdict(turn(18), turn(18), turn(14)), [])
 
     def test_worse_three_times_fails(self):
-        out = self.verdict(turn(18), turn(19), turn(18.5))
+        out = self.verdict(turn(18), turn(18.1), turn(18.5))
         self.assertEqual(len(out), 1)
-        self.assertIn("1.80, 1.90, 1.85 x the relay's, in 3 measurements in a row; recorded is 1.40 (at abc)", out[0])
+        self.assertIn("h1 / relay: 1.85 (1.80, 1.81, 1.85: too high in 3 measurements in a row) is +32.1% against the recorded 1.40", out[0])
+
+    def test_both_ratios_are_judged(self):
+        out = self.verdict(turn(20), turn(20), turn(20), asked=("relay", "envoy"))
+        self.assertEqual(len(out), 2)
+
+    def test_a_peer_that_is_missing_is_no_fault(self):
+        self.assertEqual(self.verdict(turn(14), others=(("relay", 10.0),)), [])
 
     def test_errors_fail(self):
         self.assertIn("2 errors; the first: boom", self.verdict(turn(14, errors=2))[0])
-        self.assertIn("1 errors: boom", self.verdict(turn(18), turn(14, errors=1))[0])
+        with self.assertRaisesRegex(run.BenchError, "1 errors: boom"):
+            self.verdict(turn(18), turn(14, errors=1))
 
     def test_not_started_fails(self):
         weft = result("weft-proxy")
         weft.failure, weft.broken = "did not start", True
-        self.assertEqual(run.gate(None, [weft], None, weft, None, None, 1, 0), ["weft-proxy: did not start"])
-
-    def test_no_figure_yet(self):
-        run.BASELINE.unlink()
-        self.assertEqual(self.verdict(turn(99)), [])
+        self.assertEqual(run.verdict(None, [weft], weft, None, None, 1, 0), ["weft-proxy: did not start"])
 
     def test_a_broken_baseline_is_an_error(self):
-        run.BASELINE.write_text("{")
+        run.gate.judge.BASELINE.write_text("{")
         with self.assertRaisesRegex(run.BenchError, "bench/baseline.json is not JSON"):
             self.verdict(turn(14))
 
