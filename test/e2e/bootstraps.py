@@ -12,12 +12,12 @@ def address(text):
     return {"socket_address": {"address": ip, "port_value": int(port)}}
 
 
-def listener(name, at, cluster, manager=None, transport=None, route=None):
-    """HTTP at `at`, everything to one cluster; `manager` and `route`: further fields."""
+def listener(name, at, cluster, manager=None, transport=None, route=None, routes=()):
+    """HTTP at `at`, everything to one cluster; `manager` and `route`: further fields; `routes`: what is tried before."""
     chain = {"filters": [{"name": "hcm", "typed_config": {
         "@type": HCM, "stat_prefix": name, **(manager or {}),
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
-            {"match": {"prefix": "/"}, "route": {"cluster": cluster, **(route or {})}}]}]},
+            *routes, {"match": {"prefix": "/"}, "route": {"cluster": cluster, **(route or {})}}]}]},
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}]}}]}
     if transport:
         chain["transport_socket"] = transport
