@@ -27,7 +27,7 @@ class Kind:
 
 
 INSTRUCTIONS = Kind("instructions_per_request", "instructions per request", 1.10, "%.0f",
-                    "the functions above are the most expensive ones; all of them: bench/gate/run --only instructions --keep")
+                    "the functions that grew are above; all of them: bench/gate/run --only instructions --keep")
 SYSCALLS = Kind("syscalls_per_request", "system calls per request", 1.10, "%.2f",
                 "bench/macro/syscalls lists them by name; bench/macro/syscalls --help")
 CPU = Kind("cpu_ratios", "CPU per request", 1.25, "%.2f",
@@ -59,14 +59,15 @@ def recorded(baseline, kind):
     return baseline.get(kind.key, {}).get("figures", {})
 
 
-def record(kind, figures, facts, reason, path=None):
-    """Writes one kind of figures with the reason; figures of that kind that were not measured now stay as they are."""
+def record(kind, figures, facts, reason, path=None, partial=True):
+    """Writes one kind of figures with the reason. What could not be measured now stays as it was; so does what `figures` does not
+    name, unless they are all there are (`partial` False)."""
     if not reason.strip():
-        raise BenchError("--record needs --reason: why is this what a request must cost?")
+        raise BenchError("--record needs a reason: why is this what a request has to cost?")
     path = path or BASELINE
     baseline = read_baseline(path)
-    kept = {**recorded(baseline, kind), **{n: v for n, v in figures.items() if not isinstance(v, NotMeasured)}}
-    kept = {n: round(v, 3) if isinstance(v, float) else v for n, v in kept.items()}
+    kept = {n: v for n, v in recorded(baseline, kind).items() if partial or n in figures}
+    kept |= {n: round(v, 3) if isinstance(v, float) else v for n, v in figures.items() if not isinstance(v, NotMeasured)}
     baseline[kind.key] = {"figures": kept, **facts, "reason": reason.strip()}
     path.write_text(json.dumps(baseline, indent=2) + "\n")
 
@@ -93,11 +94,11 @@ def row(kind, name, value, base, paint):
 
 
 def table(kind, figures, baseline, paint=lambda text, colour: text):
-    """The lines that show one kind of figures."""
+    """The lines that show one kind of figures: also those that are recorded and are not there now."""
     base = recorded(baseline, kind)
+    figures = {**figures, **{n: NotMeasured("not part of this run") for n in base if n not in figures}}
     head = [kind.title, "now", "recorded", "change", "at most", "verdict"]
     rows = [row(kind, n, v, base.get(n), paint) for n, v in figures.items()]
-    rows += [row(kind, n, NotMeasured(""), v, paint) for n, v in base.items() if n not in figures]
     widths = [max(len(r[i]) for r in [head, *rows]) for i in range(len(head) - 1)]
     lines = []
     for r in [head, *rows]:
@@ -128,15 +129,13 @@ def judge_cpu(ratios, again, baseline, say):
     `ratios`, or raises. Only what was too high TIMES times in a row is wrong."""
     seen = {n: [v] for n, v in ratios.items() if not isinstance(v, NotMeasured)}
     high = too_high(CPU, ratios, baseline)
-    for _ in range(TIMES - 1):
-        if not high:
-            break
+    ratios = dict(ratios)
+    while high and len(seen[high[0]]) < TIMES:
         say("CPU per request too high: %s; measuring again"
             % ", ".join("%s %.2f (at most %.2f)" % (n, seen[n][-1], recorded(baseline, CPU)[n] * CPU.factor) for n in high))
         more = again(high)
         for n in high:
-            if n in more and not isinstance(more[n], NotMeasured):
-                seen[n].append(more[n])
-        high = too_high(CPU, {n: more[n] for n in high if n in more}, baseline)
-    return ({n: s[-1] for n, s in seen.items()} | {n: v for n, v in ratios.items() if isinstance(v, NotMeasured)},
-            [failure(CPU, n, seen[n][-1], baseline, seen[n]) for n in high])
+            ratios[n] = more.get(n, NotMeasured("not measured again"))
+            seen[n].append(ratios[n])
+        high = too_high(CPU, {n: ratios[n] for n in high}, baseline)
+    return ratios, [failure(CPU, n, ratios[n], baseline, seen[n]) for n in high]
