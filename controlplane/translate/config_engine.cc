@@ -134,8 +134,9 @@ class ConfigEngine::Core : public ResourceComputer, public std::enable_shared_fr
     }
     return out;
   }
-  std::vector<StoredObject> Objects() const {
+  std::vector<StoredObject> Objects(uint64_t* generation) const {
     std::lock_guard lock(graph_mutex_);
+    if (generation != nullptr) *generation = taken_generation_;
     std::vector<StoredObject> out;
     for (ObjectStore::Versions& versions : store_.All()) {
       out.push_back({std::move(versions.newest), std::move(versions.in_effect)});
@@ -249,7 +250,7 @@ class ConfigEngine::Core : public ResourceComputer, public std::enable_shared_fr
       return !std::holds_alternative<Report>(event) && !std::holds_alternative<SyncedMark>(event);
     });
     next.synced_ = true;
-    if (objects || first) ++next.config_generation_;
+    if (objects || first) taken_generation_ = ++next.config_generation_;
     std::set<ObjectKey> touched = KeysOf(early_);
     for (const ObjectKey& key : store_.Apply(std::exchange(early_, {}), next.config_generation_)) {
       touched.insert(key);
@@ -367,6 +368,7 @@ class ConfigEngine::Core : public ResourceComputer, public std::enable_shared_fr
   std::set<uint32_t> unsynced_;
   std::vector<SourceEvent> early_;  // before every source has been read
   ObjectStore store_;
+  uint64_t taken_generation_ = 0;  // of the store; the published state's follows
   MeshGraph graph_;
   std::unordered_multimap<uint64_t, std::weak_ptr<const ProxyScope>> attached_;
   uint64_t last_scope_ = 0;
@@ -397,7 +399,9 @@ StatePtr ConfigEngine::state() const { return core_->state(); }
 ProxyRef ConfigEngine::Attach(ProxyKey key) { return core_->Attach(std::move(key)); }
 std::vector<ObjectStatus> ConfigEngine::Statuses() const { return core_->Statuses(); }
 std::vector<api::SourceError> ConfigEngine::Errors() const { return core_->Errors(); }
-std::vector<ConfigEngine::StoredObject> ConfigEngine::Objects() const { return core_->Objects(); }
+std::vector<ConfigEngine::StoredObject> ConfigEngine::Objects(uint64_t* generation) const {
+  return core_->Objects(generation);
+}
 std::vector<api::SourceError> ConfigEngine::Check(const std::vector<ObjectPtr>& objects) const {
   return core_->Check(objects);
 }

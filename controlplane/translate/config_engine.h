@@ -58,7 +58,8 @@ class ConfigEngine : public SourceSink {
     ObjectPtr newest;     // may be null: deleted, or never readable
     ObjectPtr in_effect;  // may be null
   };
-  std::vector<StoredObject> Objects() const;
+  // They may be newer than `state()`: `generation` gets the config generation of the state that will have them.
+  std::vector<StoredObject> Objects(uint64_t* generation = nullptr) const;
   // Checks objects that are not there yet against what is: errors of references. For `apply` and `validate`.
   std::vector<api::SourceError> Check(const std::vector<ObjectPtr>& objects) const;
   // Blocks until a state with this config generation is out, or the time is over (false). For `apply`.

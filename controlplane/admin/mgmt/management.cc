@@ -102,8 +102,8 @@ std::string ManagementService::ElsewhereThan(
 bool ManagementService::WaitUntilTaken(const std::vector<Expected>& expected) const {
   const Steady::time_point deadline = Steady::now() + options_.taken_limit;
   while (true) {
-    const uint64_t generation = engine_->state()->config_generation();
-    const std::vector<ConfigEngine::StoredObject> all = engine_->Objects();
+    uint64_t generation = 0;
+    const std::vector<ConfigEngine::StoredObject> all = engine_->Objects(&generation);
     const bool taken = std::all_of(expected.begin(), expected.end(), [&](const Expected& e) {
       auto it = std::find_if(all.begin(), all.end(), [&](const ConfigEngine::StoredObject& stored) {
         return stored.newest != nullptr && stored.newest->key == e.key;
@@ -111,10 +111,10 @@ bool ManagementService::WaitUntilTaken(const std::vector<Expected>& expected) co
       if (e.content_hash == 0) return it == all.end();
       return it != all.end() && it->newest->content_hash == e.content_hash;
     });
-    if (taken) return true;
     const Steady::time_point now = Steady::now();
-    if (now >= deadline) return false;
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - now);
+    if (taken) return engine_->WaitForConfigGeneration(generation, left);
+    if (now >= deadline) return false;
     engine_->WaitForConfigGeneration(generation + 1,
                                      std::min(left, std::chrono::milliseconds(100)));
   }
