@@ -94,6 +94,7 @@ class AdsStream final : public RawReactor, public Stream {
     if (!ok) {
       Close(absl::CancelledError("the stream broke"));
     } else {
+      outgoing_.Clear();  // an idle stream holds no bytes
       connection_->OnWritten();
     }
   }
