@@ -548,8 +548,14 @@ void ProxySession::MarkSent(Type& type, const ResourcePtr& resource, SteadyTime 
   const ResourcePtr endpoints = view_->Find(kEndpointUrl, resource->name);
   if (endpoints == nullptr) return;
   expected_endpoints_[resource->name] = now + options_.hold_limit;
-  if (!known) return;
   Type* type_of_endpoints = Find(kEndpointUrl);
+  if (!known) {
+    // Removed and added again between two lists of names: the client's next list is equal to its
+    // last, so only this tells that it waits for what it once had.
+    if (type_of_endpoints == nullptr) return;
+    auto had = type_of_endpoints->entries.find(resource->name);
+    if (had == type_of_endpoints->entries.end() || had->second.sent == nullptr) return;
+  }
   const bool subscribed =
       type_of_endpoints != nullptr &&
       (type_of_endpoints->wildcard || type_of_endpoints->names.contains(resource->name));

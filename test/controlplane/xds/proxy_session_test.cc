@@ -717,6 +717,20 @@ TEST_F(SotwTest, ChangedClusterGetsItsEndpointsAgain) {
   EXPECT_EQ(c.Drain(), (Names{"CDS a=2", "EDS a=1"}));
 }
 
+// The client's next list of names is equal to its last one, so no request asks for them.
+TEST_F(SotwTest, ClusterRemovedAndAddedAgainGetsItsEndpointsAgain) {
+  c.provider.Set(kCds, "a", "1");
+  c.provider.Set(kEds, "a", "1");
+  c.Want(kCds, {});
+  EXPECT_EQ(c.NextAck(), "CDS a=1");
+  c.Want(kEds, {"a"});
+  EXPECT_EQ(c.NextAck(), "EDS a=1");
+  c.provider.Remove(kCds, "a");
+  EXPECT_EQ(c.Drain(), Names{"CDS"});
+  c.provider.Set(kCds, "a", "1");
+  EXPECT_EQ(c.Drain(), (Names{"CDS a=1", "EDS a=1"}));
+}
+
 TEST_F(SotwTest, SetThatIsTooLargeEndsTheStreamWithTheReason) {
   SessionOptions options;
   options.max_unsplit_bytes = 1000;
