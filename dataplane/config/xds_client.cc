@@ -203,19 +203,21 @@ void XdsClient::OnXdsClosed(const GrpcStatus& status) {
   if (failures_ % servers == 0) {
     size_t round = std::min<size_t>(failures_ / servers - 1, 16);
     delay = std::min(options_.backoff_min << round, options_.backoff_max);
-    double random;
-    if (options_.random) {
-      random = options_.random();
-    } else {
-      random_state_ ^= random_state_ << 13;
-      random_state_ ^= random_state_ >> 7;
-      random_state_ ^= random_state_ << 17;
-      random = static_cast<double>(random_state_ >> 11) * 0x1.0p-53;
-    }
-    delay = static_cast<MonoNanos>(static_cast<double>(delay) * (0.5 + random / 2));
+    delay = static_cast<MonoNanos>(static_cast<double>(delay) * (0.5 + Random() / 2));
+  } else if (heard_) {
+    // A server that served died: the whole fleet is about to ask the next one, not in one instant.
+    delay = static_cast<MonoNanos>(static_cast<double>(options_.backoff_min) * Random());
   }
   reconnect_.Arm(delay);
   watcher_->OnXdsConnection(false, status_.last_error);
+}
+
+double XdsClient::Random() {
+  if (options_.random) return options_.random();
+  random_state_ ^= random_state_ << 13;
+  random_state_ ^= random_state_ >> 7;
+  random_state_ ^= random_state_ << 17;
+  return static_cast<double>(random_state_ >> 11) * 0x1.0p-53;
 }
 
 void XdsClient::OnXdsMessage(std::string bytes) {

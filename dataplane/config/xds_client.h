@@ -179,6 +179,7 @@ class XdsClient final : private XdsTransport::Handler, private event::TurnEndTas
   event::Timer deadline_;
   Status status_;
   std::shared_ptr<XdsClient*> self_;  // null inside once destroyed: late `done` calls find nobody
+  double Random();  // [0, 1)
   uint64_t random_state_;
 };
 

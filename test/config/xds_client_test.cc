@@ -72,8 +72,8 @@ class XdsClientTest : public ::testing::Test, public XdsClient::Watcher {
     node.set_id("me");
     o.node = node.SerializeAsString();
     o.random = [this] { return random_; };
-    o.backoff_min = 8 * kMillisecond;
-    o.backoff_max = 40 * kMillisecond;
+    o.backoff_min = backoff_min_;
+    o.backoff_max = 5 * backoff_min_;
     client_ = std::make_unique<XdsClient>(loop_, t_, o, this);
     client_->AddType(kCluster, true);
     client_->AddType(kEndpoint, false);
@@ -127,6 +127,7 @@ class XdsClientTest : public ::testing::Test, public XdsClient::Watcher {
   std::map<std::string, std::string> bad_;
   bool hold_ = false;
   double random_ = 0;
+  MonoNanos backoff_min_ = 8 * kMillisecond;
   std::vector<std::pair<XdsClient::Done, std::vector<XdsRefusal>>> held_;
   std::vector<std::string> heard_, connections_;
 };
@@ -416,6 +417,20 @@ TEST_F(XdsClientTest, EachServerGetsItsTurnBeforeThePause) {
   ASSERT_TRUE(Until([&] { return t_.opened == 4; }));
   EXPECT_GE(MonotonicNow() - start, 3 * kMillisecond);
   EXPECT_EQ(client_->status().server, "server0");
+}
+
+TEST_F(XdsClientTest, ServerThatServedIsLeftAtARandomMoment) {
+  t_.server_count = 2;
+  random_ = 0.5;
+  backoff_min_ = 400 * kMillisecond;
+  StartAll();
+  EXPECT_EQ(Next(), "Cluster node=me");
+  t_.Reply(DeltaReply(kCluster, "n1").Remove("a").m);
+  MonoNanos start = MonotonicNow();
+  t_.Close();
+  ASSERT_TRUE(Until([&] { return t_.opened == 2; }));
+  EXPECT_GE(MonotonicNow() - start, 190 * kMillisecond);
+  EXPECT_EQ(client_->status().server, "server1");
 }
 
 TEST_F(XdsClientTest, SeedsAreSentByTheNextStream) {
