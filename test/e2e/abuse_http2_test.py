@@ -6,17 +6,11 @@ import socket
 import abuse
 import harness
 from abuse import BOUND, LONG, MB, close_all
+from frames import (CALM, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM,
+                    SETTINGS, WINDOW_UPDATE, frame)
 from wire import Server
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
-END_STREAM, END_HEADERS = 1, 4
-CALM, CANCEL = 11, b"\0\0\0\x08"
 STALLED = 160.0  # MB, of 1,000 streams with 1 MB each that nobody takes
-
-
-def frame(type_, flags, stream, payload=b""):
-    return len(payload).to_bytes(3, "big") + bytes((type_, flags)) + stream.to_bytes(4, "big") + payload
 
 
 def get(path=b"/", method=b"\x82", more=b""):

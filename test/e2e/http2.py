@@ -86,6 +86,14 @@ class H2Client:
         self.flush()
         return stream
 
+    def connect(self, authority):
+        """Asks for a tunnel (RFC 9113 section 8.5); needs validate=False. Returns the stream's id."""
+        stream = self.h2.get_next_available_stream_id()
+        self.streams[stream] = H2Stream()
+        self.h2.send_headers(stream, [(":method", "CONNECT"), (":authority", authority)])
+        self.flush()
+        return stream
+
     def send(self, stream, body, end=False):
         view = memoryview(body)
         while view:

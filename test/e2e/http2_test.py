@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """HTTP/2 downstream, end to end: the real proxy, and curl, nghttp2's load generator, Python's h2 and Envoy as its peers."""
 
+import base64
+import hashlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -46,7 +49,10 @@ def websocket(connection, got):
         if not data:
             return
         got += data
-    connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello")
+    key = re.search(rb"\r\nsec-websocket-key: (\S+)\r\n", bytes(got), re.I).group(1)
+    proof = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: " +
+                       proof + b"\r\n\r\nhello")
     while True:
         data = connection.recv(65536)
         if not data:
@@ -429,6 +435,7 @@ class TunnelTest(Base):
             c.until("the greeting", lambda: bytes(s.body) == b"hello")
             self.assertEqual(s.status, 200)
             self.assertIsNone(s.header("upgrade"))
+            self.assertIsNone(s.header("sec-websocket-accept"))  # the proxy's key, the proxy's proof
             c.send(stream, b"x" * 100_000)
             c.until("the echo", lambda: len(s.body) == 100_005)
             c.send(stream, b"", end=True)
