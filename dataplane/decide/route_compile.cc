@@ -270,9 +270,10 @@ void RouteCompiler::CompileAction(const pb::RouteAction& proto, const std::strin
     if (!EqualsIgnoreCase(upgrade.upgrade_type(), "connect")) {
       errors_.Add(at + ".connect_config", "is for the upgrade type CONNECT only");
     }
-    if (upgrade.connect_config().allow_post()) errors_.Add(at + ".connect_config.allow_post", "not supported");
-    errors_.Add(at + ".connect_config",
-                "not supported: leave it out, and the CONNECT itself goes to the cluster");
+    if (upgrade.connect_config().allow_post()) {
+      errors_.Add(at + ".connect_config.allow_post", "not supported: expected clients that send CONNECT");
+    }
+    out->upgrades.set_connect_ends();
   }
 }
 

@@ -20,6 +20,9 @@ class UpgradeRules {
   bool empty() const { return rules_.empty(); }
   // Adds one entry; `path` is the entry's field path for errors.
   void Add(const std::string& type, bool enabled, const std::string& path, Errors* errors);
+  // A CONNECT ends here: its bytes go on as a TCP connection (Envoy's connect_config).
+  void set_connect_ends() { connect_ends_ = true; }
+  bool connect_ends() const { return connect_ends_; }
 
  private:
   struct Entry {
@@ -27,6 +30,7 @@ class UpgradeRules {
     bool enabled;
   };
   std::vector<Entry> rules_;
+  bool connect_ends_ = false;
 };
 
 // The route's word counts before the manager's; without either it is off.

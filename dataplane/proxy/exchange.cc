@@ -11,6 +11,7 @@
 #include "dataplane/http/path.h"
 #include "dataplane/net/tls_info.h"
 #include "dataplane/proxy/grpc.h"
+#include "dataplane/proxy/websocket.h"
 
 namespace weft::proxy {
 
@@ -76,6 +77,7 @@ void Exchange::Clear() {
   manager_.reset();
   stream_ = nullptr;
   client_ = nullptr;
+  dialing_ = nullptr;
   routes_.reset();
   match_ = {};
   cluster_.reset();
@@ -90,7 +92,7 @@ void Exchange::Clear() {
   local_body_.Reset(nullptr);
   first_byte_ = attempt_start_ = 0;
   flags_ = 0;
-  details_ = reply_body_ = transport_failure_ = {};
+  details_ = reply_body_ = transport_failure_ = websocket_key_ = {};
   host_text_size_ = 0;
   next_filter_ = attempts_ = 0;
   reply_status_ = response_code_ = 0;
@@ -438,8 +440,41 @@ void Exchange::PrepareUpstream() {
     r.headers.Set(HeaderId::kXEnvoyExpectedRqTimeoutMs,
                   FormatNumber(route_timeout_ / kMillisecond, arena()));
   }
+  if (http::EqualsIgnoreCase(r.upgrade, "websocket")) PrepareWebSocket();
   ArmRouteTimer();
   Pick();
+}
+
+// A client over HTTP/2 has no key (RFC 8441 section 5), and an HTTP/1 server wants one. It goes along
+// over HTTP/2 as well: there may be an HTTP/1 server behind the next proxy.
+void Exchange::PrepareWebSocket() {
+  http::HeaderMap& h = request().headers;
+  if (request().protocol != http::Protocol::kHttp2 || h.Find(kWebSocketKey) != nullptr) return;
+  char* key = arena().Allocate(kWebSocketKeySize);
+  MakeWebSocketKey(services_.random, key);
+  websocket_key_ = {key, kWebSocketKeySize};
+  h.Add(kWebSocketKey, websocket_key_);
+}
+
+// Whether the upstream's consent is one, as far as that is ours to judge; gives the client the proof
+// that it waits for. Between a client and a server that both speak HTTP/1 it is theirs.
+bool Exchange::WebSocketAgreed(http::ResponseHead& head) {
+  auto key = request().headers.Get(kWebSocketKey);
+  if (!key.has_value() || !http::EqualsIgnoreCase(request().upgrade, "websocket")) return true;
+  const bool ours = !websocket_key_.empty();
+  const bool over_http2 = head.protocol == http::Protocol::kHttp2;
+  if (!ours && !over_http2) return true;
+  char* right = arena().Allocate(kWebSocketAcceptSize);
+  AnswerWebSocketKey(*key, right);
+  const std::string_view expected(right, kWebSocketAcceptSize);
+  auto accept = head.headers.Get(kWebSocketAccept);
+  if (accept.has_value() ? *accept != expected : !over_http2) return false;
+  if (ours) {
+    head.headers.Remove(kWebSocketAccept);
+  } else if (!accept.has_value()) {
+    head.headers.Add(kWebSocketAccept, expected);
+  }
+  return true;
 }
 
 void Exchange::RedirectRequest() {
@@ -487,6 +522,12 @@ void Exchange::OnResponse(http::ResponseHead& head, buffer::BodyPipe* body) {
     }
   }
   try_timer_.Cancel();
+  if (head.tunnel && !WebSocketAgreed(head)) {
+    EndAttempt();
+    ReplyWith({ErrorCode::kProtocol, Side::kUpstream, false, 0,
+               "Sec-WebSocket-Accept is not the answer to Sec-WebSocket-Key"});
+    return;
+  }
   if (head.tunnel) route_timer_.Cancel();  // it was for the upstream's consent
   upstream_response_ = true;
   if (RequestBody() != nullptr) RequestBody()->StopKeeping();

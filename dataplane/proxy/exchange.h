@@ -13,6 +13,7 @@
 #include "dataplane/proxy/error_table.h"
 #include "dataplane/proxy/filter.h"
 #include "dataplane/proxy/http_manager.h"
+#include "dataplane/proxy/tcp_upstream.h"
 #include "dataplane/upstream/cluster.h"
 
 namespace weft::proxy {
@@ -119,6 +120,9 @@ class Exchange final : public ListLink<ActiveExchangeTag>,
   void PrepareUpstream();
   void Pick(upstream::ConnPool::Want want = upstream::ConnPool::Want::kAny);
   std::string_view ServerName(const upstream::ClusterSpec& spec);
+  void DialTcp(upstream::Host& host);
+  void PrepareWebSocket();
+  bool WebSocketAgreed(http::ResponseHead& head);
   void SendRequest(http::ClientStream& stream);
   void RunResponseFilters(buffer::BodyPipe* body);
   void SendResponse(buffer::BodyPipe* body);
@@ -170,6 +174,7 @@ class Exchange final : public ListLink<ActiveExchangeTag>,
   Rc<HttpManager> manager_;
   http::ServerStream* stream_ = nullptr;  // null once it is over
   http::ClientStream* client_ = nullptr;  // of the attempt under way
+  TcpUpstream* dialing_ = nullptr;        // of a CONNECT that ends here, until it is client_
   Rc<PinnedRoutes> routes_;
   decide::RouteMatch match_;
   Rc<upstream::Cluster> cluster_;
@@ -189,6 +194,7 @@ class Exchange final : public ListLink<ActiveExchangeTag>,
   MonoNanos start_ = 0, first_byte_ = 0, attempt_start_ = 0;
   uint64_t random_ = 0, stream_id_ = 0, flags_ = 0;
   std::string_view details_, reply_body_, transport_failure_;
+  std::string_view websocket_key_;  // the one that we made; empty: the client's, or none
   char host_text_[64];
   size_t host_text_size_ = 0;
   MonoNanos route_timeout_ = 0, max_duration_ = 0;  // 0: none

@@ -68,10 +68,26 @@ void Exchange::Pick(upstream::ConnPool::Want want) {
   const decide::RetryPolicy* retry = match_.route->action.retry.get();
   if (retry != nullptr && retry->per_try_timeout > 0) try_timer_.Arm(retry->per_try_timeout);
   phase_ = Phase::kConnect;
+  if (request().is_connect() && match_.route->action.upgrades.connect_ends()) {
+    DialTcp(*host);
+    return;
+  }
   const upstream::ClusterSpec& spec = cluster->spec();
   upstream::StreamWish wish{want, request().protocol == http::Protocol::kHttp2, {}};
   if (spec.auto_sni) wish.sni = ServerName(spec);
   host->Acquire(this, wish);
+}
+
+// What a PROXY header towards the upstream tells is whose tunnel it is.
+void Exchange::DialTcp(upstream::Host& host) {
+  std::unique_ptr<net::ProxiedFor> proxied_for;
+  if (cluster_->spec().security != nullptr) {
+    net::Transport& t = stream_->transport();
+    proxied_for = std::make_unique<net::ProxiedFor>(
+        net::ProxiedFor{t.peer_address(), t.local_address()});
+  }
+  dialing_ = TcpUpstream::Dial(services_.loop, services_.clusters.slab(), host,
+                               std::move(proxied_for), this);
 }
 
 // The host that the request asks for, without its port: the TLS server name of auto_sni.
@@ -92,6 +108,7 @@ void Exchange::OnStreamReady(http::ClientStream& stream) { SendRequest(stream); 
 void Exchange::SendRequest(http::ClientStream& stream) {
   phase_ = Phase::kSendRequest;
   client_ = &stream;
+  dialing_ = nullptr;
   upstream::Cluster& cluster = *cluster_;
   cluster.counters().upstream_rq_total.Inc();
   cluster.counters().upstream_rq_active.Inc();
@@ -110,6 +127,7 @@ void Exchange::SendRequest(http::ClientStream& stream) {
 }
 
 void Exchange::OnStreamFailed(const Error& error) {
+  dialing_ = nullptr;
   if (error.code == ErrorCode::kDrain && repicks_ < kMaxRepicks) {
     // The endpoint was removed while this waited for it: that was no attempt.
     ++repicks_;
@@ -327,6 +345,7 @@ http::ClientStream* Exchange::AttemptOver() {
 // Lets go of the attempt: a finished one returns its connection, an unfinished one is cut off.
 void Exchange::EndAttempt() {
   StreamRequest::Cancel();
+  if (dialing_ != nullptr) std::exchange(dialing_, nullptr)->Cancel();
   if (client_ != nullptr) {
     http::ClientStream* c = AttemptOver();
     if (RequestBody() != nullptr) RequestBody()->set_consumer(nullptr);

@@ -13,9 +13,7 @@ connection, where it stays open, and a request of somebody else on a new one mus
 import os
 import re
 import socket
-import struct
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -25,6 +23,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 import harness  # noqa: E402
 import http1_cases  # noqa: E402
 from http1_cases import Bad, Partial  # noqa: E402
+from recording import RecordingOrigin  # noqa: E402
 
 BOUND = float(os.environ.get("WEFT_BOUND", "20"))  # seconds; nothing takes long unless it is broken
 
@@ -87,129 +86,6 @@ LISTENERS = {
     "http10-hostless": "          http_protocol_options: {accept_http_10: true}",
     "limits": "          max_request_headers_kb: 2\n          common_http_protocol_options: {max_headers_count: 10, max_requests_per_connection: 3}",
 }
-
-
-class RecordingOrigin:
-    """Answers by the script of the case, or with an echo; keeps what each connection received since the case began."""
-
-    def __init__(self, ip):
-        self.listener = socket.create_server((ip, 0), backlog=512)
-        self.port = self.listener.getsockname()[1]
-        self.changed = threading.Condition()
-        self.connections = []
-        self.script = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def begin(self, answers):
-        with self.changed:
-            self.script = [list(a) for a in answers]
-            # One with bytes left over is of the case before: nothing whole can follow them.
-            self.connections = [c for c in self.connections if not c.over and len(c.data) == c.parsed]
-            for c in self.connections:
-                c.begin_case()
-
-    def _accept(self):
-        while True:
-            try:
-                s, _ = self.listener.accept()
-            except OSError:
-                return
-            c = Connection(self, s)
-            with self.changed:
-                self.connections.append(c)
-            threading.Thread(target=c.run, daemon=True).start()
-
-    def close(self):
-        self.listener.close()
-        with self.changed:
-            for c in self.connections:
-                c.close()
-
-
-class Connection:
-    def __init__(self, origin, s):
-        self.origin, self.socket = origin, s
-        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.data = bytearray()   # since the case began
-        self.parsed = 0           # of it, whole requests
-        self.requests = []
-        self.bad = None
-        self.tunnel = self.over = False
-
-    def begin_case(self):
-        del self.data[:self.parsed]
-        self.parsed = 0
-        self.requests = []
-
-    def close(self):
-        try:
-            self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.socket.close()
-
-    def _read(self):
-        data = self.socket.recv(65536)
-        with self.origin.changed:
-            self.data += data
-            self.origin.changed.notify_all()
-        return bool(data)
-
-    def run(self):
-        try:
-            while True:
-                try:
-                    with self.origin.changed:
-                        request, end = http1_cases.parse_request(bytes(self.data), self.parsed)
-                        self.parsed = end
-                        self.requests.append(request)
-                        special = request.target.startswith((b"/probe", b"/victim"))
-                        steps = self.origin.script.pop(0) if self.origin.script and not special else None
-                        self.origin.changed.notify_all()
-                    if not self._answer(request, steps):
-                        return
-                except Partial:
-                    if not self._read():
-                        return
-        except Bad as e:
-            with self.origin.changed:
-                self.bad = str(e)
-                self.origin.changed.notify_all()
-        except OSError:
-            pass
-        finally:
-            self.socket.close()
-            with self.origin.changed:
-                self.over = True
-                self.origin.changed.notify_all()
-
-    def _answer(self, request, steps):
-        if steps is None:
-            body = request.text().encode("latin-1")
-            if request.method == b"CONNECT":
-                steps = [("send", b"HTTP/1.1 405 no\r\nContent-Length: 0\r\n\r\n")]
-            else:
-                head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-                steps = [("send", head if request.method == b"HEAD" else head + body)]
-        for step in steps:
-            if step[0] == "send":
-                self.socket.sendall(step[1])
-                if re.match(rb"HTTP/1\.1 101 ", step[1]) or (request.method == b"CONNECT" and step[1].startswith(b"HTTP/1.1 2")):
-                    self.tunnel = True
-            elif step[0] == "close":
-                self.socket.shutdown(socket.SHUT_WR)
-            elif step[0] == "reset":
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                return False
-            elif step[0] == "wait":
-                while step[1] not in self.data[self.parsed:]:
-                    if not self._read():
-                        return False
-        if self.tunnel:  # everything from here on belongs to it
-            while self._read():
-                pass
-            return False
-        return True
 
 
 class ClientSide:
@@ -369,42 +245,7 @@ class Http1Test(harness.TestCase):
             statuses = [s for s in case.expect[:-1] if s == "cut" or int(s) >= 200 or s == "101"]
             refused = statuses and statuses[0] != "cut" and statuses[0][0] in "45"
             sees = [] if refused else ["*"] * len(statuses)
-        whole = [s for s in sees if not s.startswith("partial ")]
-        partial = [s[8:] for s in sees if s.startswith("partial ")]
-
-        def state():
-            requests, parts, bad, raw = [], [], [], b""
-            for c in self.origin.connections:
-                raw += bytes(c.data)
-                if c.bad:
-                    bad.append(c.bad)
-                requests += [r.text() for r in c.requests if not r.target.startswith((b"/probe", b"/victim"))]
-                rest = bytes(c.data[c.parsed:])
-                if rest and not c.tunnel:
-                    try:
-                        http1_cases.parse_request(rest, 0)
-                    except Partial as e:
-                        parts.append(e.what or rest.decode("latin-1"))
-                    except Bad as e:
-                        bad.append(str(e))
-            return requests, parts, bad, raw
-
-        def fits():
-            requests, parts, bad, raw = state()
-            return bad or (len(requests) >= len(whole) and all(t.lower() in raw.lower() for t in case.origin_has))
-
-        with self.origin.changed:
-            self.origin.changed.wait_for(fits, BOUND)
-            requests, parts, bad, raw = state()
-        wrong = ["the origin got bytes that are no request: %s" % b for b in bad]
-        if len(requests) != len(whole) or any(w not in ("*", r) for w, r in zip(whole, requests)):
-            wrong.append("the origin saw %r, expected %r" % (requests, whole))
-        if any(p not in partial for p in parts):  # how much of one got there is a matter of time
-            wrong.append("the origin saw parts %r, expected %r" % (parts, partial))
-        low = raw.lower()
-        wrong += ["the origin's bytes lack %r: %r" % (t, raw[:600]) for t in case.origin_has if t.lower() not in low]
-        wrong += ["the origin's bytes have %r" % t for t in case.origin_lacks if t.lower() in low]
-        return wrong
+        return self.origin.judge(sees, case.origin_has, case.origin_lacks, BOUND)
 
     def victim(self, case):
         """Somebody else: whatever the case did to pooled connections, this request gets its own answer."""

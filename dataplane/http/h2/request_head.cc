@@ -67,8 +67,10 @@ HeadProblem RequestHeadBuilder::CheckTarget(RequestHead* head) {
     head->authority = host->value;
     h.Remove(HeaderId::kHost);
   }
-  if (!h1::IsAuthority(head->authority)) return {400, "the authority is not a valid host"};
   const bool connect = head->method == "CONNECT";
+  // A plain CONNECT names host and port (RFC 9113 section 8.5).
+  if (!h1::IsAuthority(head->authority, connect && protocol_.empty()))
+    return {400, "the authority is not a valid host"};
   if (connect && protocol_.empty()) return {};
   if (!EqualsIgnoreCase(head->scheme, "http") && !EqualsIgnoreCase(head->scheme, "https")) {
     return {400, "the scheme is neither http nor https"};
