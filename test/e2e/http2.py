@@ -46,11 +46,14 @@ class H2Stream:
 
 
 class H2Client:
-    """One cleartext connection with prior knowledge. `auto_window` false: flow control is the test's."""
+    """One connection, cleartext with prior knowledge, or TLS by `tls`, an ssl context whose ALPN has h2. `auto_window` false: flow
+    control is the test's."""
 
-    def __init__(self, at, auto_window=True, validate=True, timeout=20.0, settings=None):
+    def __init__(self, at, auto_window=True, validate=True, timeout=20.0, settings=None, tls=None):
         self.socket = socket.create_connection(split_address(at), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="a.test")
         self.timeout = timeout
         config = h2.config.H2Configuration(client_side=True, header_encoding="utf-8", validate_outbound_headers=validate,
                                            normalize_outbound_headers=validate)
