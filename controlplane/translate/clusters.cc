@@ -132,11 +132,12 @@ ResourcePtr GenerateEndpoints(const ResourceRequest& request, Reader& reader, co
   for (auto& [locality, list] : endpoints) {
     std::sort(list.begin(), list.end());
     auto* group = assignment.add_endpoints();
-    if (locality != Locality{}) {
-      group->mutable_locality()->set_region(locality.region);
-      group->mutable_locality()->set_zone(locality.zone);
-      group->mutable_locality()->set_sub_zone(locality.sub_zone);
-    }
+    // gRPC's clients refuse a group without a locality and skip one without a weight (gRFC A27);
+    // Envoy counts the weight only with locality_weighted_lb_config.
+    group->mutable_locality()->set_region(locality.region);
+    group->mutable_locality()->set_zone(locality.zone);
+    group->mutable_locality()->set_sub_zone(locality.sub_zone);
+    uint64_t weight = 0;
     const Endpoint* last = nullptr;
     for (const Endpoint& endpoint : list) {
       // Two workloads at one address are one endpoint.
@@ -146,7 +147,11 @@ ResourcePtr GenerateEndpoints(const ResourceRequest& request, Reader& reader, co
       SetAddress(endpoint.addresses.front(), endpoint.port, out->mutable_endpoint()->mutable_address());
       out->mutable_load_balancing_weight()->set_value(endpoint.weight);
       out->set_health_status(ToEnvoy(endpoint.health));
+      weight += endpoint.weight;
     }
+    // The sum over the localities of a priority must fit 32 bits, too.
+    group->mutable_load_balancing_weight()->set_value(
+        static_cast<uint32_t>(std::min<uint64_t>(weight, 1u << 24)));
   }
   return MakeResource(request.id.name, assignment);
 }

@@ -286,6 +286,9 @@ spec:
   const auto all = Get<ClusterLoadAssignment>(ResourceType::kEndpoint, "outbound|9080||reviews.default.svc.cluster.local");
   ASSERT_EQ(all.endpoints_size(), 1);
   EXPECT_EQ(all.endpoints(0).lb_endpoints_size(), 3);
+  // What gRPC's clients need of a group, even where no locality is known.
+  EXPECT_TRUE(all.endpoints(0).has_locality());
+  EXPECT_EQ(all.endpoints(0).load_balancing_weight().value(), 3u);
   const auto some = Get<ClusterLoadAssignment>(ResourceType::kEndpoint, "outbound|9080|v3|reviews.default.svc.cluster.local");
   EXPECT_EQ(some.cluster_name(), "outbound|9080|v3|reviews.default.svc.cluster.local");
   ASSERT_EQ(some.endpoints(0).lb_endpoints_size(), 1);
