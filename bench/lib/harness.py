@@ -95,10 +95,18 @@ def free_port(address="127.0.0.1"):
         return s.getsockname()[1]
 
 
-def fetch(port, path="/", timeout=2.0, address="127.0.0.1"):
-    """(status, body) of a GET on a connection of its own; OSError or HTTPException when there is no answer."""
+def fetch(port, path="/", timeout=2.0, address="127.0.0.1", tls=None, name=None):
+    """(status, body) of a GET on a connection of its own; OSError or HTTPException when there is no answer.
+    tls: an ssl.SSLContext, to which the server has to be `name`."""
     connection = http.client.HTTPConnection(address, port, timeout=timeout)
     try:
+        if tls:
+            plain = socket.create_connection((address, port), timeout)
+            try:
+                connection.sock = tls.wrap_socket(plain, server_hostname=name)
+            except BaseException:
+                plain.close()
+                raise
         connection.request("GET", path, headers={"Host": "bench.local", "User-Agent": "weft-bench", "Accept": "*/*"})
         answer = connection.getresponse()
         return answer.status, answer.read()
@@ -106,9 +114,9 @@ def fetch(port, path="/", timeout=2.0, address="127.0.0.1"):
         connection.close()
 
 
-def answers(port, path="/", timeout=1.0):
+def answers(port, path="/", timeout=1.0, tls=None, name=None):
     try:
-        return fetch(port, path, timeout)[0] == 200
+        return fetch(port, path, timeout, tls=tls, name=name)[0] == 200
     except (OSError, http.client.HTTPException):
         return False
 
@@ -147,6 +155,33 @@ def memory_kb(pids, field="VmRSS"):
 def cpu_ns(pid):
     """CPU time of a process, all its threads, to the nanosecond (what clock_getcpuclockid(3) gives)."""
     return time.clock_gettime_ns(((~pid) << 3) | 2)
+
+
+def waited_ns(pid):
+    """How long the threads of a process were ready to run and did not, since another program had the core."""
+    total = 0
+    try:
+        for task in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/schedstat" % (pid, task)) as f:
+                total += int(f.read().split()[1])
+    except (OSError, IndexError):
+        pass  # it ended meanwhile, or the kernel does not count that
+    return total
+
+
+class Use:
+    """What processes used between two moments: what the load generator's --watch gives, for generators that have no such thing."""
+
+    def __init__(self, pids):
+        self.pids = pids
+        self.cpu, self.waited, self.at = self.now()
+
+    def now(self):
+        return sum(map(cpu_ns, self.pids)), sum(map(waited_ns, self.pids)), time.monotonic_ns()
+
+    def until_now(self, requests):
+        cpu, waited, at = (b - a for a, b in zip((self.cpu, self.waited, self.at), self.now()))
+        return {"alive": True, "cpu_us_per_request": cpu / 1e3 / requests if requests else 0.0, "busy": cpu / at, "waited": waited / at}
 
 
 class Child:
@@ -279,24 +314,34 @@ class Supervisor:
         return child, found[0]
 
 
+def run_tool(supervisor, name, argv, core, seconds):
+    """Runs a program to its end on a core; what it printed. A BenchError when it fails or takes longer than `seconds`."""
+    child = supervisor.start(name, argv, core, batch=True, stdout=subprocess.PIPE)
+    try:
+        out, _ = child.process.communicate(timeout=seconds)
+        if child.process.returncode != 0:
+            raise BenchError("%s ended with status %s:\n%s" % (name, child.process.returncode, child.log_tail()))
+        return out.decode("utf-8", "replace")
+    except subprocess.TimeoutExpired:
+        raise BenchError("%s did not end within %g s" % (name, seconds))
+    finally:
+        supervisor.end(child)
+
+
 def run_load(supervisor, load, port, core, watched, proxy_core, connections, seconds, warmup, size, rate=0):
     """One measurement by //bench/macro:load; its JSON."""
     argv = [load, "--connect", "127.0.0.1:%d" % port, "--connections", connections, "--seconds", seconds, "--warmup", warmup,
             "--bytes", size, "--core", proxy_core]
     for name, pids in watched.items():
-        argv += ["--watch", "%s=%s" % (name, ",".join(str(p) for p in pids))]
+        if pids:
+            argv += ["--watch", "%s=%s" % (name, ",".join(str(p) for p in pids))]
     if rate:
         argv += ["--rate", rate]
-    child = supervisor.start("load", argv, core, batch=True, stdout=subprocess.PIPE)
-    try:
-        out, _ = child.process.communicate(timeout=seconds + warmup + 20)
-        if child.process.returncode != 0:
-            raise BenchError("the load generator could not measure:\n%s" % child.log_tail())
-        return json.loads(out)
-    except subprocess.TimeoutExpired:
-        raise BenchError("the load generator did not end in time")
-    finally:
-        supervisor.end(child)
+    out = json.loads(run_tool(supervisor, "load", argv, core, seconds + warmup + 20))
+    for name, pids in watched.items():
+        if not pids:
+            out["watched"][name] = {"alive": True, "cpu_us_per_request": 0.0, "busy": 0.0, "waited": 0.0}
+    return out
 
 
 def machine():

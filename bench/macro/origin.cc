@@ -10,6 +10,7 @@
 // methods get 405 and a close. A GET with `upgrade: websocket` gets 101 and silence.
 
 #include <errno.h>
+#include <signal.h>
 #include <strings.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -290,5 +291,6 @@ class Origin {
 int main(int argc, char** argv) {
   const weft::bench::Flags flags(argc, argv, {"--listen", "--bytes"});
   const auto bytes = static_cast<size_t>(flags.Number("--bytes", 1024, 0, 1 << 30));
+  signal(SIGPIPE, SIG_IGN);  // the load goes away in the middle of an answer
   weft::bench::Origin(flags.Loopback("--listen"), bytes).Run();
 }

@@ -25,7 +25,7 @@ loader.exec_module(run)
 # Speaks weft-proxy's command line, moves bytes as the relay does: fast, no HTTP work.
 STAND_IN = """#!/bin/sh
 while [ "$1" != -c ]; do shift; done
-ports=$(grep -o 'port_value: [0-9]*' "$2" | grep -o '[0-9]*')
+ports=$(grep -o '"port_value": [0-9]*' "$2" | grep -o '[0-9]*')
 set -- $ports  # admin, listener, origin
 exec %s --listen 127.0.0.1:$2 --connect 127.0.0.1:$3
 """
@@ -64,13 +64,13 @@ class RoundsTest(unittest.TestCase):
         relay = result("relay", turn(10), turn(10), turn(90), turn(10))
         weft = result("weft-proxy", turn(15), turn(15), turn(15, waited=0.2), turn(16))
         self.assertEqual(run.choose_rounds([relay, weft], 4), (1, False))
-        self.assertEqual(relay.cpu(), [10, 10, 10])
+        self.assertEqual(relay.costs(), [10, 10, 10])
         self.assertEqual(weft.ratio_to(relay), (1.5, 1.5, 1.6))
 
     def test_all_count_when_too_few_are_quiet(self):
         relay = result("relay", turn(10, waited=0.5), turn(20), turn(30))
         self.assertEqual(run.choose_rounds([relay], 3), (0, True))
-        self.assertEqual(relay.cpu(), [10, 20, 30])
+        self.assertEqual(relay.costs(), [10, 20, 30])
 
     def test_one_quiet_round_of_one_is_enough(self):
         relay = result("relay", turn(10))
@@ -106,14 +106,14 @@ class VerdictTest(unittest.TestCase):
         results = [*(result(n, turn(cpu)) for n, cpu in others), result("weft-proxy", first)]
         again = list(later)
 
-        def measure(supervisor, measured, *rest):
+        def measure(bench, measured, *rest):
             self.assertEqual([r.name for r in measured], [*asked, "weft-proxy"])
             for r in measured[:-1]:
                 r.turns.append(turn(dict(others)[r.name]))
             measured[-1].turns.append(again.pop(0))
 
         run.measure = measure
-        out = run.verdict(None, results, results[-1], type("Args", (), {"turns": 1}), None, 1, 0)
+        out = run.verdict(mock.Mock(**{"args.turns": 1}), results, results[-1])
         self.assertEqual(again, [], "measured fewer times than expected")
         return out
 
@@ -147,7 +147,7 @@ class VerdictTest(unittest.TestCase):
     def test_not_started_fails(self):
         weft = result("weft-proxy")
         weft.failure, weft.broken = "did not start", True
-        self.assertEqual(run.verdict(None, [weft], weft, None, None, 1, 0), ["weft-proxy: did not start"])
+        self.assertEqual(run.verdict(None, [weft], weft), ["weft-proxy: did not start"])
 
     def test_a_broken_baseline_is_an_error(self):
         run.gate.judge.BASELINE.write_text("{")
@@ -180,16 +180,17 @@ class CommandTest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r"(?m)^other .* 0$")
         figures = json.loads(out.read_text())
+        peers = figures["rows"]["h1"]["peers"]
         for name in ("relay", "other"):
-            peer = figures["peers"][name]
+            peer = peers[name]
             self.assertEqual(len(peer["turns"]), 2)
             self.assertEqual(peer["errors"], 0)
-            self.assertGreater(peer["cpu_us_per_request"], 1)
+            self.assertGreater(peer["cost"], 1)
             self.assertGreater(peer["rss_kb"], 500)
             self.assertIn("GET /-/echo HTTP/1.1", peer["upstream_request_head"])
             self.assertEqual(peer["turns"][0]["origin_connections"], 64)
         # The same program twice: the same cost. Far off only when something is wrong with the accounting.
-        ratio = figures["peers"]["other"]["ratio_to_relay"][0]
+        ratio = peers["other"]["ratio_to_relay"][0]
         self.assertTrue(0.4 < ratio < 2.5, ratio)
 
     def test_one_that_fails_is_quoted_and_the_others_are_measured(self):
@@ -211,6 +212,29 @@ class CommandTest(unittest.TestCase):
         self.assertIn("there is no 'squid'; the names are relay, envoy", self.run_it("--only", "squid").stderr)
         self.assertIn("expected NAME=PATH", self.run_it("--also", "x").stderr)
         self.assertNotEqual(self.run_it("--turns", "-1").returncode, 0)
+        self.assertIn("there is no 'h3'; the rows are h1, h2", self.run_it("--row", "h3").stderr)
+        self.assertIn("--short and --record are about the row h1", self.run_it("--row", "all", "--short").stderr)
+
+    def test_the_list_has_every_row(self):
+        said = self.run_it("--list").stdout
+        for row in run.rows_module.ALL:
+            self.assertRegex(said, r"(?m)^%s " % row.name)
+
+    def test_several_rows_end_in_one_summary(self):
+        # A relay moves whatever bytes: HTTP/2 from h2load to the origin's HTTP/2, large bodies, upgrades.
+        stand_in = self.program("stand-in", STAND_IN % run.harness.built("//bench/macro:relay"))
+        out = self.folder / "out.json"
+        done = self.run_it("--row", "h2,grpc,latency,tcp", "--only", "relay", "--also", "other=%s" % stand_in, "--json", str(out))
+        self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
+        rows = json.loads(out.read_text())["rows"]
+        self.assertEqual(list(rows), ["h2", "grpc", "tcp", "latency"])
+        for row in rows.values():
+            self.assertEqual(row["peers"]["other"]["errors"], 0, done.stdout)
+            self.assertEqual(len(row["peers"]["other"]["turns"]), 2)
+        self.assertIsInstance(rows["latency"]["peers"]["other"]["cost"], float)  # below 0 on a machine that is busy otherwise
+        self.assertEqual(rows["latency"]["peers"]["direct"]["cost"], 0)
+        summary = done.stdout[done.stdout.index("\nrow "):]
+        self.assertRegex(summary, r"(?m)^h2 .*0\.5 x +not measured$")  # there is no weft-proxy
 
 
 if __name__ == "__main__":
