@@ -12,7 +12,8 @@ A file holds cases. A case begins with `== name`; its other lines:
     expect: 200 400 close           what the client reads: statuses, `cut` for an answer that is not whole, then `open`
                                     (a probe on the same connection is answered), `close`, or `tunnel`
     sees: POST /x hello             a whole request at the origin, with its body; one line each; `sees: nothing`;
-    sees: partial POST /x           one that never became whole, if anything of it. Default: nothing when the first status is 4xx or 5xx,
+    sees: partial POST /x           one that never became whole, if anything of it; its target is no other case's,
+                                    since it may arrive late. Default: nothing when the first status is 4xx or 5xx,
                                     else as many whole requests as there are answers
     origin-has: text                in the origin's raw bytes (any case); origin-lacks
     answer-has: text                in the client's raw bytes; answer-lacks

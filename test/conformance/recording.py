@@ -19,7 +19,7 @@ class RecordingOrigin:
         self.changed = threading.Condition()
         self.connections = []
         self.script = []
-        # What earlier cases allowed, by names of their own, and may only arrive now: whole requests, and parts.
+        # What earlier cases allowed, each under a target of its own, and may arrive only now: whole requests, and parts.
         self.late, self.late_parts = set(), set()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -59,19 +59,21 @@ class RecordingOrigin:
             """Whole requests, parts of requests, what is neither, and all bytes."""
             requests, parts, bad, raw = [], [], [], b""
             for c in self.connections:
-                raw += bytes(c.data)
                 if c.bad:
                     bad.append(c.bad)
                 requests += [r.text() for r in c.requests if not r.target.startswith((b"/probe", b"/victim"))
                              and r.text() not in self.late]
-                rest = bytes(c.data[c.parsed:])
+                rest, late = bytes(c.data[c.parsed:]), False
                 if rest and not c.tunnel:
                     try:
                         http1_cases.parse_request(rest, 0)
                     except Partial as e:
-                        parts.append(e.what or rest.decode("latin-1"))
+                        late = e.what in self.late_parts and e.what not in partial
+                        if not late:
+                            parts.append(e.what or rest.decode("latin-1"))
                     except Bad as e:
                         bad.append(str(e))
+                raw += b"" if late else bytes(c.data)
             return requests, parts, bad, raw
 
         def fits():
@@ -81,10 +83,11 @@ class RecordingOrigin:
         with self.changed:
             self.changed.wait_for(fits, bound)
             requests, parts, bad, raw = state()
+        self.late_parts.update(partial)
         wrong = ["the origin got bytes that are no request: %s" % b for b in bad]
         if len(requests) != len(whole) or any(w not in ("*", r) for w, r in zip(whole, requests)):
             wrong.append("the origin saw %r, expected %r" % (requests, whole))
-        if any(p not in partial and p not in self.late and p not in self.late_parts for p in parts):  # how much of one got there is a matter of time
+        if any(p not in partial and p not in self.late for p in parts):  # how much of one got there is a matter of time
             wrong.append("the origin saw parts %r, expected %r" % (parts, partial))
         low = raw.lower()
         wrong += ["the origin's bytes lack %r: %r" % (t, raw[:600]) for t in has if t.lower() not in low]

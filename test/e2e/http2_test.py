@@ -400,6 +400,94 @@ class IdleTest(Base):
             c.until("SETTINGS", lambda: c.h2.remote_settings.max_concurrent_streams == 3)
 
 
+class KeepAliveTest(Base):
+    """PINGs of the server."""
+
+    MANAGER = {"http2_protocol_options": {
+        "connection_keepalive": {"interval": "0.2s", "timeout": "3s", "interval_jitter": {"value": 0}}}}
+    PING, GOAWAY = 6, 7
+
+    def raw(self, data):
+        """A connection that sends this and answers nothing; the frames that come until its end: (type, flags, payload)."""
+        s = socket.create_connection(http2.split_address(self.at), 20)
+        self.addCleanup(s.close)
+        s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0" + data)
+        got = b""
+        while True:
+            try:
+                more = s.recv(65536)
+            except ConnectionResetError:
+                break
+            if not more:
+                break
+            got += more
+        frames = []
+        while len(got) >= 9:
+            size = 9 + int.from_bytes(got[:3], "big")
+            frames.append((got[3], got[4], got[9:size]))
+            got = got[size:]
+        return frames
+
+    def test_a_peer_that_answers_stays(self):
+        with H2Client(self.at) as c:
+            self.assertEqual(c.ask("/?size=1").status, 200)
+            seen = [0]
+            take = c.take
+
+            def count(events):
+                seen[0] += sum(isinstance(e, http2.h2.events.PingReceived) for e in events)
+                take(events)
+
+            c.take = count
+            c.until("five PINGs", lambda: seen[0] >= 5)  # each answered
+            self.assertEqual(c.ask("/?size=1").status, 200)
+            self.assertEqual(c.goaways, [])
+
+    def test_a_peer_that_is_gone(self):
+        before = self.proxy.stat("http2.keepalive_timeout")
+        frames = self.raw(b"")
+        self.assertEqual(sum(kind == self.PING and not flags for kind, flags, _ in frames), 1)
+        self.stat_is("http2.keepalive_timeout", before + 1)
+
+
+class HeadTimeTest(Base):
+    """request_headers_timeout: GOAWAY ENHANCE_YOUR_CALM to who does not say what it wants."""
+
+    MANAGER = {"request_headers_timeout": "2s"}
+
+    def test_a_head_that_stops(self):
+        with H2Client(self.at) as c:
+            self.assertEqual(c.ask("/?size=1").status, 200)
+            c.raw(b"\0\0\x01\x01\0\0\0\0\x03\x82")
+            c.wait_closed()
+            self.assertEqual([e for _, e in c.goaways], [11])
+
+    def test_a_head_in_time_and_a_slow_body(self):
+        with H2Client(self.at) as c:
+            stream = c.request("/", "POST", end=False)
+            wait_until("the request is under way", lambda: self.proxy.stat("cluster.origin.upstream_rq_active") == 1, 20)
+            with H2Client(self.at) as other:  # as long as the limit lasts
+                self.assertEqual(other.ask("/?size=1").status, 200)
+                other.raw(b"\0\0\x01\x01\0\0\0\0\x03\x82")
+                other.wait_closed()
+            c.send(stream, b"late", end=True)
+            self.assertEqual(c.wait(stream).status, 200)
+            self.assertEqual(c.goaways, [])
+
+    def test_nothing_after_the_preface(self):
+        s = socket.create_connection(http2.split_address(self.at), 20)
+        self.addCleanup(s.close)
+        s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        got = b""
+        try:
+            while more := s.recv(65536):
+                got += more
+        except ConnectionResetError:
+            pass
+        goaway = got.index(b"\x07\0\0\0\0\0")
+        self.assertEqual(got[goaway + 10:goaway + 14], b"\0\0\0\x0b")
+
+
 class DrainTest(Base):
     def test_sigterm_finishes_what_is_under_way(self):
         with H2Client(self.at) as c:

@@ -36,8 +36,8 @@ class Authority:
         self.index = self.folder / "index.txt"
         self.index.write_text("")
 
-    def leaf(self, name, sans, rsa=False, days=10, usage="serverAuth,clientAuth", expired=False):
-        """`sans` as openssl writes them: "DNS:a.test,URI:spiffe://td/ns/a/sa/b"."""
+    def leaf(self, name, sans, rsa=False, days=10, usage="serverAuth,clientAuth", expired=False, more=""):
+        """`sans` as openssl writes them: "DNS:a.test,URI:spiffe://td/ns/a/sa/b". `more`: further lines of extensions."""
         self.serial += 1
         key, csr, cert = (self.folder / ("%s.%d.%s" % (name, self.serial, e)) for e in ("key", "csr", "pem"))
         if rsa:
@@ -46,8 +46,8 @@ class Authority:
             openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
         openssl("req", "-new", "-key", key, "-subj", "/O=weft test/CN=" + name, "-out", csr)
         ext = self.folder / "ext"
-        ext.write_text("basicConstraints=CA:FALSE\nkeyUsage=digitalSignature,keyEncipherment\nextendedKeyUsage=%s\n%s" %
-                       (usage, "subjectAltName=%s\n" % sans if sans else ""))
+        ext.write_text("basicConstraints=CA:FALSE\nkeyUsage=digitalSignature,keyEncipherment\nextendedKeyUsage=%s\n%s%s" %
+                       (usage, "subjectAltName=%s\n" % sans if sans else "", more))
         if expired:
             config = self.folder / "expired.cnf"
             config.write_text("[ca]\ndefault_ca=d\n[d]\ndatabase=%s\nserial=%s\nnew_certs_dir=%s\ndefault_md=sha256\n"
@@ -71,15 +71,20 @@ class Authority:
         openssl("ca", "-config", config, "-cert", self.certificate, "-keyfile", self.key, "-gencrl", "-out", out)
         return out
 
-    def ocsp(self, leaf):
-        """A response "good" about `leaf`, DER, as a file."""
-        request, response = self.folder / "ocsp.req", leaf.chain.with_suffix(".ocsp")
+    def ocsp(self, leaf, expired=False):
+        """A response "good" about `leaf`, DER, as a file. An expired one has no valid signature: servers don't look at it."""
+        request, response = self.folder / "ocsp.req", leaf.chain.with_suffix(".stale.ocsp" if expired else ".ocsp")
         serial = openssl("x509", "-in", leaf.chain, "-noout", "-serial").strip().split("=")[1]
         index = self.folder / "ocsp.index"
         index.write_text("V\t300101000000Z\t\t%s\tunknown\t/CN=x\n" % serial)
         openssl("ocsp", "-issuer", self.certificate, "-cert", leaf.chain, "-reqout", request, "-no_nonce")
         openssl("ocsp", "-index", index, "-rsigner", self.certificate, "-rkey", self.key, "-CA", self.certificate,
                 "-reqin", request, "-respout", response, "-ndays", "5")
+        if expired:  # the last time in it is nextUpdate, [0] GeneralizedTime
+            der = bytearray(response.read_bytes())
+            at = max(i for i in range(len(der) - 19) if der[i] == 0xa0 and der[i + 1:i + 4] == b"\x11\x18\x0f")
+            der[at + 4:at + 19] = b"20200101000000Z"
+            response.write_bytes(der)
         return response
 
 
