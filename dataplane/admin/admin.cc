@@ -288,6 +288,7 @@ void Admin::Clusters(const Request& request, const Respond& respond) {
       if (c.endpoints != nullptr) {
         for (const upstream::EndpointSpec& e : c.endpoints->endpoints) {
           std::string address = e.address.ToString();
+          const upstream::Locality locality = e.locality != nullptr ? *e.locality : upstream::Locality();
           upstream::HostStatus h;
           if (auto it = used.find({s.name, address}); it != used.end()) h = it->second;
           const std::pair<const char*, uint64_t> counters[] = {
@@ -322,15 +323,15 @@ void Admin::Clusters(const Request& request, const Respond& respond) {
           if (e.priority != 0) Field(w, "priority", e.priority);
           w.Key("locality");
           w.StartObject();
-          if (!e.region.empty()) Field(w, "region", e.region);
-          if (!e.zone.empty()) Field(w, "zone", e.zone);
-          if (!e.sub_zone.empty()) Field(w, "sub_zone", e.sub_zone);
+          if (!locality.region.empty()) Field(w, "region", locality.region);
+          if (!locality.zone.empty()) Field(w, "zone", locality.zone);
+          if (!locality.sub_zone.empty()) Field(w, "sub_zone", locality.sub_zone);
           w.EndObject();
           w.EndObject();
           StrAppend(&text, hp, "hostname::", e.hostname, "\n", hp,
                     "health_flags::", e.usable() ? "healthy" : "/failed_eds_health", "\n", hp,
-                    "weight::", e.weight, "\n", hp, "region::", e.region, "\n", hp,
-                    "zone::", e.zone, "\n", hp, "sub_zone::", e.sub_zone, "\n", hp,
+                    "weight::", e.weight, "\n", hp, "region::", locality.region, "\n", hp,
+                    "zone::", locality.zone, "\n", hp, "sub_zone::", locality.sub_zone, "\n", hp,
                     "canary::false\n", hp, "priority::", e.priority, "\n");
         }
       }

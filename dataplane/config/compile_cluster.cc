@@ -308,6 +308,11 @@ std::shared_ptr<const upstream::EndpointSet> CompileEndpoints(const ep::ClusterL
     // The group's own weight has a meaning with locality-weighted balancing only, which is refused at the cluster.
     RefuseIf(group.has_load_balancing_weight() && group.load_balancing_weight().value() == 0,
              group_at + ".load_balancing_weight", "0: expected 1 or more", &own);
+    std::shared_ptr<const upstream::Locality> locality;
+    if (group.has_locality()) {
+      const core::Locality& l = group.locality();
+      locality = std::make_shared<const upstream::Locality>(upstream::Locality{l.region(), l.zone(), l.sub_zone()});
+    }
     uint64_t sum = 0;
     for (int j = 0; j < group.lb_endpoints_size(); ++j) {
       const ep::LbEndpoint& e = group.lb_endpoints(j);
@@ -340,9 +345,7 @@ std::shared_ptr<const upstream::EndpointSet> CompileEndpoints(const ep::ClusterL
       spec.dial_order = DialOrder(*address, more, policy);
       spec.hostname = e.endpoint().hostname();
       spec.priority = group.priority();
-      spec.region = group.locality().region();
-      spec.zone = group.locality().zone();
-      spec.sub_zone = group.locality().sub_zone();
+      spec.locality = locality;
       // One address is one host: the first counts, as in Envoy.
       if (seen.insert(address->ToString()).second) out->endpoints.push_back(std::move(spec));
     }

@@ -71,13 +71,17 @@ Cluster* ClusterMap::Get(std::string_view name) {
 
 void ClusterMap::Put(std::shared_ptr<const ClusterSpec> spec,
                      std::shared_ptr<const EndpointSet> endpoints) {
-  Entry& e = entries_[spec->name];
-  e.spec = std::move(spec);
-  if (endpoints != nullptr) e.endpoints = std::move(endpoints);
-  if (e.live) {
+  Rc<Cluster> old;
+  if (auto it = entries_.find(spec->name); it != entries_.end()) {
+    old = std::move(it->second.live);
+    if (endpoints == nullptr) endpoints = std::move(it->second.endpoints);
+    entries_.erase(it);  // its key is the old specification's
+  }
+  const std::string_view name = spec->name;
+  entries_.emplace(name, Entry{std::move(spec), std::move(endpoints), {}});
+  if (old) {
     // Connections follow the specification that they were made under: requests under way keep the
     // old cluster, those that wait for a connection go to the new one.
-    Rc<Cluster> old = std::move(e.live);
     --live_;
     old->Drain();
   }

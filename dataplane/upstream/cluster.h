@@ -52,8 +52,8 @@ class Cluster final : public RefCounted {
   bool started_ = false;  // the cursor is somewhere
 };
 
-// All clusters of one worker by name. A cluster costs its specification until the first request.
-// Owner: Worker. Thread: the worker's.
+// All clusters of one worker by name. A cluster costs its specification, shared by all workers, and
+// an entry here until the first request. Owner: Worker. Thread: the worker's.
 class ClusterMap {
  public:
   explicit ClusterMap(ClusterContext context) : context_(context) {}
@@ -82,7 +82,8 @@ class ClusterMap {
     Rc<Cluster> live;
   };
   ClusterContext context_;
-  StringMap<Entry> entries_;
+  // The key is a view of the entry's spec's name.
+  absl::flat_hash_map<std::string_view, Entry, StringHash, StringEq> entries_;
   size_t live_ = 0;
 };
 

@@ -105,6 +105,10 @@ enum class HealthStatus : uint8_t {
   kDegraded
 };
 
+struct Locality {
+  std::string region, zone, sub_zone;
+};
+
 struct EndpointSpec {
   net::Address address;  // names the endpoint
   // All addresses in the order of dialling (RFC 8305); empty: `address` alone.
@@ -113,7 +117,7 @@ struct EndpointSpec {
   uint32_t weight = 1;
   uint32_t priority = 0;
   HealthStatus health = HealthStatus::kUnknown;
-  std::string region, zone, sub_zone;
+  std::shared_ptr<const Locality> locality;  // shared by those of one group; null: not known
   bool usable() const {
     return health == HealthStatus::kUnknown || health == HealthStatus::kHealthy ||
            health == HealthStatus::kDegraded;

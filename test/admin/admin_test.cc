@@ -28,7 +28,8 @@ class AdminTest : public ::testing::Test {
       e.weight = static_cast<uint32_t>(i);
     }
     endpoints->endpoints[1].health = upstream::HealthStatus::kUnhealthy;
-    endpoints->endpoints[1].region = "north";
+    endpoints->endpoints[1].locality =
+        std::make_shared<const upstream::Locality>(upstream::Locality{"north", "", ""});
     auto empty = std::make_shared<upstream::ClusterSpec>();
     empty->name = "a-first";
     clusters_ = {{spec, endpoints, true}, {empty, nullptr, false}};

@@ -134,7 +134,8 @@ TEST(CompileClusterTest, EverythingThatIsSupported) {
   EXPECT_EQ(e.hostname, "h");
   EXPECT_EQ(e.weight, 3u);
   EXPECT_EQ(e.health, upstream::HealthStatus::kDraining);
-  EXPECT_EQ(e.region + e.zone + e.sub_zone, "rzs");
+  ASSERT_NE(e.locality, nullptr);
+  EXPECT_EQ(e.locality->region + e.locality->zone + e.locality->sub_zone, "rzs");
   EXPECT_NE(c->endpoints->version, 0u);
 }
 

@@ -161,5 +161,23 @@ TEST_F(ClusterTest, ANewSpecificationTakesWhoWaitsAlong) {
   held.reset();
 }
 
+// The map has no copy of a name: it looks at the one of the specification that it has now.
+TEST_F(ClusterTest, IsFoundByItsNameWhenTheFirstSpecificationIsGone) {
+  const std::string name = "outbound|9080||reviews.default.svc.cluster.local";
+  for (int i = 0; i < 3; ++i) {
+    auto spec = Spec();
+    spec->name = name;
+    map_->Put(std::move(spec), i == 0 ? Endpoints({{1, 1}}) : nullptr);
+    EXPECT_EQ(map_->size(), 1u);
+    ASSERT_NE(map_->Get(name), nullptr);
+    EXPECT_EQ(map_->Get(name)->hosts().size(), 1u);
+  }
+  map_->PutEndpoints(name, Endpoints({{1, 1}, {2, 1}}));
+  EXPECT_EQ(map_->Get(name)->hosts().size(), 2u);
+  map_->Remove(name);
+  EXPECT_EQ(map_->Get(name), nullptr);
+  EXPECT_EQ(map_->size() + map_->live(), 0u);
+}
+
 }  // namespace
 }  // namespace weft::upstream
