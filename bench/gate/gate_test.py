@@ -161,6 +161,11 @@ class CountsTest(unittest.TestCase):
         self.assertEqual(self.judged({"h1-codec": 99999}, {"h1": 4.0}, built_with="clang 16"), [])
         self.assertIn("printed and not judged: this program is built with clang 16, the recorded one with gcc 12", self.said.text)
 
+    def test_nothing_is_said_of_the_compiler_of_what_was_not_counted(self):
+        self.judged({}, {"h1": 4.0}, built_with=None)
+        self.judged({"h1-codec": NotMeasured("no valgrind")}, {"h1": 4.0}, built_with="clang 16")
+        self.assertEqual(self.said, [])
+
     def test_one_kind_is_enough(self):
         self.assertEqual(self.judged({"h1-codec": 10000}, {"h1": NotMeasured("ptrace is forbidden")}), [])
         self.assertEqual(self.judged({"h1-codec": NotMeasured("no valgrind")}, {"h1": 4.0}), [])
