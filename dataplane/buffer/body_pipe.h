@@ -15,9 +15,9 @@ namespace weft::buffer {
 
 // The one class of back-pressure: bytes of one message body from one producer to one consumer,
 // bounded. The producer writes slices, then calls Notify() once for all that came out of one read;
-// the consumer pulls. When the pipe is full the producer leaves its source unread and goes on at
-// OnPipeSpace(). Owner: the producer (a codec's stream). Thread: the worker's. Neither side may be
-// called back after it detached.
+// the consumer pulls. When the pipe is full (its own limit, or what the consumer has room for) the
+// producer leaves its source unread and goes on at OnPipeSpace(). Owner: the producer (a codec's
+// stream). Thread: the worker's. Neither side may be called back after it detached.
 class BodyPipe {
  public:
   class Producer {
@@ -33,6 +33,10 @@ class BodyPipe {
     // There are bytes, the end, or a failure; also called with none of them after a head without
     // body bytes yet.
     virtual void OnPipeReady() = 0;
+    // How many bytes it could pass on at once: what its peer's window takes, nothing while its
+    // peer's kernel takes nothing. The producer reads no more than that ahead; each byte that waits
+    // here waits for a peer that does not read. When it grows from 0, BodyPipe::RoomAgain says so.
+    virtual size_t PipeRoom() { return SIZE_MAX; }
 
    protected:
     ~Consumer() = default;
@@ -82,7 +86,15 @@ class BodyPipe {
     state_ = State::kFailed;
     error_ = e;
   }
-  bool full() const { return data_.size() >= capacity_; }
+  // A producer that was told so hears OnPipeSpace.
+  bool full() const {
+    if (data_.size() < capacity_ &&
+        (consumer_ == nullptr || data_.size() < consumer_->PipeRoom())) {
+      return false;
+    }
+    was_full_ = true;
+    return true;
+  }
   // OnPipeSpace comes at the next Pull, full or not.
   void TellWhenTaken() { was_full_ = true; }
   void Notify() {
@@ -95,11 +107,14 @@ class BodyPipe {
     if (keep_max_ > 0) Keep(max);
     size_t again = again_.empty() ? 0 : again_.MoveTo(to, max);
     size_t n = again + data_.MoveTo(to, max - again);
-    if (was_full_ && data_.size() < capacity_) {
-      was_full_ = false;
-      if (producer_ != nullptr) producer_->OnPipeSpace();
-    }
+    RoomAgain();
     return n;
+  }
+  // The consumer's peer takes bytes again.
+  void RoomAgain() {
+    if (!was_full_ || full()) return;
+    was_full_ = false;
+    if (producer_ != nullptr) producer_->OnPipeSpace();
   }
   // All bytes were pulled and no more will come.
   bool finished() const { return state_ == State::kEnded && available() == 0; }
@@ -158,7 +173,7 @@ class BodyPipe {
   uint64_t total_ = 0;
   Error error_;
   State state_ = State::kOpen;
-  bool was_full_ = false;
+  mutable bool was_full_ = false;  // and the producer was told so
 };
 
 }  // namespace weft::buffer

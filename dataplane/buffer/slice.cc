@@ -5,63 +5,72 @@
 
 namespace weft::buffer {
 
-Slab::~Slab() {
-  assert(in_use_ == 0);
-  Free(free_);
-  Free(free_bulk_);
-}
-
-void Slab::Free(FreeList& list) {
-  while (list.first != nullptr) {
-    Block* next = list.first->next_;
-    ::operator delete(list.first);
-    list.first = next;
+Slab::Slab(size_t max_free) {
+  for (int c = 0; c <= ClassOf(kBulkBlockBytes); ++c) {
+    // Ordinary ones are what everything is read into; of the others about as many bytes each.
+    free_[c].max = c == ClassOf(kBlockBytes)  ? max_free
+                   : c < ClassOf(kBlockBytes) ? (256 * 1024) >> (kMinShift + c)
+                                              : 8;
   }
 }
 
-Block* Slab::Make(uint32_t capacity, Slab* slab) {
+Slab::~Slab() {
+  assert(in_use_ == 0);
+  for (FreeList& list : free_) {
+    while (list.first != nullptr) {
+      Block* next = list.first->next_;
+      ::operator delete(list.first);
+      list.first = next;
+    }
+  }
+}
+
+Block* Slab::Make(uint32_t capacity) {
   Block* b = new (::operator new(sizeof(Block) + capacity)) Block;
   b->capacity_ = capacity;
-  b->slab_ = slab;
+  b->slab_ = this;
   return b;
 }
 
-BlockRef Slab::Take(FreeList& list, uint32_t capacity) {
+BlockRef Slab::Take(int size_class) {
+  FreeList& list = free_[size_class];
   Block* b = list.first;
   if (b != nullptr) {
     list.first = b->next_;
     --list.count;
   } else {
-    b = Make(capacity, this);
+    b = Make(CapacityOf(size_class));
   }
   ++in_use_;
-  in_use_bytes_ += capacity;
+  in_use_bytes_ += b->capacity_;
   return BlockRef(b);
 }
 
-BlockRef Slab::Get() { return Take(free_, kBlockBytes); }
-
-BlockRef Slab::GetBulk() { return Take(free_bulk_, kBulkBlockBytes); }
-
-BlockRef Slab::GetLarge(uint32_t bytes) {
-  if (bytes <= kBlockBytes) return Get();
-  Block* b = Make(bytes, this);
+BlockRef Slab::GetSized(uint32_t bytes) {
+  if (bytes <= kBulkBlockBytes) return Take(ClassOf(bytes));
+  Block* b = Make(bytes);
   ++in_use_;
   in_use_bytes_ += b->capacity();
   return BlockRef(b);
 }
 
+uint32_t Slab::SizedCapacity(uint32_t bytes) {
+  return bytes <= kBulkBlockBytes ? CapacityOf(ClassOf(bytes)) : bytes;
+}
+
 void Slab::Return(Block* b) {
   --in_use_;
   in_use_bytes_ -= b->capacity_;
-  FreeList& list = b->capacity_ == kBulkBlockBytes ? free_bulk_ : free_;
-  if ((b->capacity_ != kBlockBytes && b->capacity_ != kBulkBlockBytes) || list.count >= list.max) {
-    ::operator delete(b);
-    return;
+  if (b->capacity_ <= kBulkBlockBytes) {
+    FreeList& list = free_[ClassOf(b->capacity_)];
+    if (list.count < list.max) {
+      b->next_ = list.first;
+      list.first = b;
+      ++list.count;
+      return;
+    }
   }
-  b->next_ = list.first;
-  list.first = b;
-  ++list.count;
+  ::operator delete(b);
 }
 
 }  // namespace weft::buffer

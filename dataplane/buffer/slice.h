@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -53,21 +54,31 @@ class BlockRef {
   Block* b_ = nullptr;
 };
 
-// Free lists of equal blocks: a worker's read and write buffers, and a few large ones for bodies
-// that arrive faster than ordinary ones take them. An idle connection holds none. Owner: Worker (or
-// whoever runs a loop). Thread: its own. Destroyed when: every slice is gone.
+// Free lists of blocks by size: a worker's read and write buffers, from what a head takes to what
+// bodies take that arrive faster than ordinary blocks could. An idle connection holds none. Owner:
+// Worker (or whoever runs a loop). Thread: its own. Destroyed when: every slice is gone.
 class Slab {
  public:
+  static constexpr uint32_t kSmallBlockBytes = 4096 - sizeof(Block);
   static constexpr uint32_t kBlockBytes = 16384 - sizeof(Block);
   static constexpr uint32_t kBulkBlockBytes = 65536 - sizeof(Block);
-  explicit Slab(size_t max_free = 256) : free_{.max = max_free}, free_bulk_{.max = kMaxFreeBulk} {}
+  // What is in use is what somebody does not take: with more than this every further reader gets
+  // little at a time.
+  static constexpr size_t kCrowdedBytes = 2 * 1024 * 1024;
+
+  explicit Slab(size_t max_free = 256);
   ~Slab();
   Slab(const Slab&) = delete;
   Slab& operator=(const Slab&) = delete;
 
-  BlockRef Get();                     // a block of kBlockBytes
-  BlockRef GetBulk();                 // a block of kBulkBlockBytes
-  BlockRef GetLarge(uint32_t bytes);  // at least `bytes`; pooled only when it is an ordinary one
+  BlockRef Get() { return Take(ClassOf(kBlockBytes)); }          // a block of kBlockBytes
+  BlockRef GetBulk() { return Take(ClassOf(kBulkBlockBytes)); }  // a block of kBulkBlockBytes
+  // At least `bytes`, an ordinary block or a larger one; pooled only up to kBulkBlockBytes.
+  BlockRef GetLarge(uint32_t bytes) { return GetSized(bytes < kBlockBytes ? kBlockBytes : bytes); }
+  // At least `bytes`, and less than twice that: for what stays. Pooled up to kBulkBlockBytes.
+  BlockRef GetSized(uint32_t bytes);
+  static uint32_t SizedCapacity(uint32_t bytes);
+  bool crowded() const { return in_use_bytes_ > kCrowdedBytes; }
   size_t in_use() const { return in_use_; }
   size_t in_use_bytes() const { return in_use_bytes_; }
 
@@ -77,13 +88,55 @@ class Slab {
     Block* first = nullptr;
     size_t count = 0, max = 0;
   };
-  static constexpr size_t kMaxFreeBulk = 8;
+  // Blocks of 512 bytes, 1 KB, ... 64 KB, their headers included.
+  static constexpr int kMinShift = 9, kMaxShift = 16;
+  static constexpr int ClassOf(uint32_t capacity) {
+    const int shift = std::bit_width(capacity + sizeof(Block) - 1);
+    return shift < kMinShift ? 0 : shift - kMinShift;
+  }
+  static constexpr uint32_t CapacityOf(int size_class) {
+    return (1u << (kMinShift + size_class)) - sizeof(Block);
+  }
   void Return(Block* b);
-  BlockRef Take(FreeList& list, uint32_t capacity);
-  Block* Make(uint32_t capacity, Slab* slab);
-  static void Free(FreeList& list);
-  FreeList free_, free_bulk_;
+  BlockRef Take(int size_class);
+  Block* Make(uint32_t capacity);
+  FreeList free_[kMaxShift - kMinShift + 1];
   size_t in_use_ = 0, in_use_bytes_ = 0;
+};
+
+// How much to read at a time for one body, whose receiver is not known yet: begins with ordinary
+// blocks and grows with what the receiver took without a pause, so that whoever stops early leaves
+// little behind, and a long transfer soon pays for one system call where it would for four. In a
+// crowded slab it begins with less, and grows late. Owner: a reader. Thread: its owner's.
+class ReadPace {
+ public:
+  // Another body begins.
+  void Reset() { *this = ReadPace(); }
+  // Bytes of a body were read, and filled the space that there was (or not: then no more wait).
+  void OnRead(size_t n, bool filled) {
+    taken_ += n;
+    filled_ = filled;
+  }
+  void OnOther() { filled_ = false; }  // bytes that are no body
+  // The receiver takes no more now.
+  void OnPause() { taken_ = taken_ >= kBulkAfter ? kBulkAfter / 2 : 0; }
+  // Capacity of the block for the next read.
+  uint32_t Next(const Slab& slab) const {
+    if (slab.crowded()) [[unlikely]] {
+      if (!filled_ || taken_ < kSmallUpTo) return Slab::kSmallBlockBytes;
+      if (taken_ < kBulkAfter) return kHalf;
+      return taken_ < kBulkAfterWhenCrowded ? Slab::kBlockBytes : Slab::kBulkBlockBytes;
+    }
+    if (!filled_ || taken_ < kBulkAfter / 2) return Slab::kBlockBytes;
+    return taken_ < kBulkAfter ? kMiddle : Slab::kBulkBlockBytes;
+  }
+
+ private:
+  static constexpr uint64_t kSmallUpTo = 16 * 1024, kBulkAfter = 256 * 1024;
+  static constexpr uint64_t kBulkAfterWhenCrowded = 4 * 1024 * 1024;
+  static constexpr uint32_t kHalf = 8192 - sizeof(Block), kMiddle = 32768 - sizeof(Block);
+  uint64_t taken_ = 0;
+  bool filled_ = false;  // by the last read
 };
 
 inline void Block::Unref() {

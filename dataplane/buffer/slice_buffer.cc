@@ -63,6 +63,28 @@ void SliceBuffer::Compact() {
   head_ = 0;
 }
 
+void SliceBuffer::Shrink(Slab& slab) {
+  if (empty()) return;
+  size_t pinned = 0;
+  const Block* last = nullptr;
+  for (size_t i = head_; i < slices_.size(); ++i) {
+    const Block* b = slices_[i].block().get();
+    if (b != nullptr && b != last) pinned += b->capacity();
+    last = b;
+  }
+  if (tail_ && tail_.get() != last) pinned += tail_->capacity();
+  if (2 * size_t{Slab::SizedCapacity(static_cast<uint32_t>(size_))} > pinned + sizeof(Block)) return;
+  BlockRef to = slab.GetSized(static_cast<uint32_t>(size_));
+  size_t at = 0;
+  for (size_t i = head_; i < slices_.size(); ++i) {
+    memcpy(to->data() + at, slices_[i].data(), slices_[i].size());
+    at += slices_[i].size();
+  }
+  Clear();
+  const char* data = to->data();
+  Append(Slice(std::move(to), data, at));
+}
+
 std::string SliceBuffer::ToString() const {
   std::string out;
   out.reserve(size_);

@@ -34,6 +34,20 @@ void ResponseHead::Clear() {
   upgrade = {};
 }
 
+void RequestHead::Rebase(const char* from, size_t size, const char* to) {
+  headers.Rebase(from, size, to);
+  for (std::string_view* v : {&method, &scheme, &authority, &path, &upgrade}) {
+    if (v->data() >= from && v->data() < from + size) *v = {to + (v->data() - from), v->size()};
+  }
+}
+
+void ResponseHead::Rebase(const char* from, size_t size, const char* to) {
+  headers.Rebase(from, size, to);
+  if (upgrade.data() >= from && upgrade.data() < from + size) {
+    upgrade = {to + (upgrade.data() - from), upgrade.size()};
+  }
+}
+
 std::string_view ReasonPhrase(int status) {
   switch (status) {
     case 100:

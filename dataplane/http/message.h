@@ -35,6 +35,8 @@ struct RequestHead {
   // stream.h.
   bool wants_tunnel() const { return !upgrade.empty() || is_connect(); }
   void Clear();
+  // As HeaderMap's, with all other views.
+  void Rebase(const char* from, size_t size, const char* to);
 };
 
 struct ResponseHead {
@@ -53,6 +55,7 @@ struct ResponseHead {
   std::string_view upgrade;
 
   void Clear();
+  void Rebase(const char* from, size_t size, const char* to);
 };
 
 // How names of header fields are written on HTTP/1.

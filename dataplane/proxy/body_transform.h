@@ -42,6 +42,7 @@ class BodyTransform : private buffer::BodyPipe::Consumer,
 
  private:
   void OnPipeReady() override { Pump(); }
+  size_t PipeRoom() override { return out_.full() ? 0 : SIZE_MAX; }
   // Comes while the consumer pulls: it is told more at the end of the turn.
   void OnPipeSpace() override { loop_->AtTurnEnd(this); }
   void RunAtTurnEnd() override { Pump(); }

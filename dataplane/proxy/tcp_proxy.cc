@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "dataplane/base/substitution/stream_fields.h"
@@ -191,7 +192,8 @@ void TcpSession::OnReadable(End& from) {
     return;
   }
   for (int i = 0; i < kMaxReads; ++i) {
-    if (!to.block) to.block = proxy_->slab().GetBulk();
+    const uint32_t wanted = to.pace.Next(proxy_->slab());
+    if (!to.block || to.block->capacity() < wanted) to.block = proxy_->slab().GetSized(wanted);
     iovec space = {to.block->data(), to.block->capacity()};
     const ssize_t n = from.transport->Read(&space, 1);
     if (n == -EAGAIN) break;
@@ -201,6 +203,8 @@ void TcpSession::OnReadable(End& from) {
       return;
     }
     const size_t size = static_cast<size_t>(n);
+    const bool filled = size == to.block->capacity();
+    to.pace.OnRead(size, filled);
     from.received += size;
     if (&from == &down_) {
       proxy_->counters().downstream_cx_rx_bytes_total->Add(size);
@@ -219,11 +223,13 @@ void TcpSession::OnReadable(End& from) {
     if (static_cast<size_t>(written) < size) {
       to.begin = static_cast<uint32_t>(written);
       to.end = static_cast<uint32_t>(size);
+      to.pace.OnPause();
+      Shrink(to);
       to.transport->WantWrite();
       ArmIdle();
       return;
     }
-    if (size < to.block->capacity()) break;  // that was all there is, most likely
+    if (!filled) break;  // that was all there is, most likely
   }
   to.block.reset();
   ArmIdle();
@@ -243,6 +249,7 @@ void TcpSession::OnWritable(End& to) {
     ArmIdle();
   }
   if (to.pending()) {
+    Shrink(to);
     to.transport->WantWrite();
     return;
   }
@@ -257,6 +264,17 @@ void TcpSession::OnWritable(End& to) {
   } else {
     ReadFrom(from);
   }
+}
+
+// What waits may wait for long: it moves to a block of its size where that at least halves what is held.
+void TcpSession::Shrink(End& end) {
+  const uint32_t size = end.end - end.begin;
+  if (2 * buffer::Slab::SizedCapacity(size) > end.block->capacity()) return;
+  buffer::BlockRef smaller = proxy_->slab().GetSized(size);
+  memcpy(smaller->data(), end.block->data() + end.begin, size);
+  end.block = std::move(smaller);
+  end.begin = 0;
+  end.end = size;
 }
 
 // The peer of `from` has ended its direction: so do we, on the other side, once everything is there.

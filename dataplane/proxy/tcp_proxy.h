@@ -60,8 +60,8 @@ struct TcpSessionInfo {
 struct TcpSessionTag;
 
 // One downstream connection tied to one upstream connection. Bytes go from one kernel to the other by
-// way of one block, which is held only while the receiver does not take them all; ends of streams are
-// passed on one direction at a time. Owner: the listener's list; after OnTcpClosed the owner frees it by
+// way of one block, which is held only while the receiver does not take them all, and then is no larger
+// than it has to be; ends of streams are passed on one direction at a time. Owner: the listener's list; after OnTcpClosed the owner frees it by
 // Loop::DeferDelete. Thread: the worker's.
 class TcpSession final : public ListLink<TcpSessionTag>, private upstream::TcpDial::Handler {
  public:
@@ -96,6 +96,7 @@ class TcpSession final : public ListLink<TcpSessionTag>, private upstream::TcpDi
     net::Transport* transport = nullptr;  // null: not connected
     buffer::BlockRef block;               // what waits for this end's kernel
     uint32_t begin = 0, end = 0;
+    buffer::ReadPace pace;                // of what goes to this end
     uint64_t received = 0, sent = 0;
     bool ended = false;        // its peer sends no more
     bool broken = false;       // reset, or otherwise of no use
@@ -115,6 +116,7 @@ class TcpSession final : public ListLink<TcpSessionTag>, private upstream::TcpDi
   void OnBroken(End& end);
   void ReadFrom(End& end);
   void Sent(End& end, size_t bytes);
+  void Shrink(End& end);
   bool MaybeDone();
   void ArmIdle();
   void Fail(uint64_t flags);

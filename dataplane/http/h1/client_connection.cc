@@ -9,7 +9,6 @@
 namespace weft::http::h1 {
 
 namespace {
-constexpr size_t kOutHighBytes = 64 * 1024;
 constexpr size_t kMaxFreeMessages = 256;
 // An upstream that answers with 1xx for ever never answers.
 constexpr uint32_t kMaxInformational = 64;
@@ -141,7 +140,10 @@ void ClientConnection::OnPipeReady() {
   if (m_ == nullptr || m_->request_body == nullptr) return;
   buffer::BodyPipe& pipe = *m_->request_body;
   if (pipe.failed()) return;  // whoever failed it releases this stream
-  if (m_->out.size() < kOutHighBytes && pipe.available() > 0) {
+  if (write_blocked_) return;  // OnWritable goes on
+  if (pipe.available() == 0) {
+    pipe.RoomAgain();
+  } else {
     if (m_->request_framing == BodyFraming::kChunked) {
       pipe.Pull(m_->chunk);
       WriteChunk(m_->chunk, context_.slab, m_->out);
@@ -170,6 +172,7 @@ void ClientConnection::Flush() {
   int rc = net::Flush(*transport_, m_->out, &written);
   m_->sent += written;
   total_sent_ += written;
+  write_blocked_ = rc == -EAGAIN;
   if (rc != 0 && rc != -EAGAIN) {
     // The peer may have answered before it closed (413, 401): what is in the receive buffer counts
     // first.
@@ -181,6 +184,7 @@ void ClientConnection::Flush() {
     if ((state_ == State::kHead && !m_->got_byte) || m_->tunnel) OnEof(-rc);
     return;
   }
+  if (write_blocked_) m_->out.Shrink(context_.slab);  // for as long as the peer likes
   if (rc != 0 || !m_->request_complete) return;
   if (m_->tunnel && !std::exchange(m_->write_ended, true)) transport_->ShutdownWrite();
   MaybeEnd();
@@ -239,6 +243,8 @@ void ClientConnection::OnReadable() {
     return;
   }
   if ((state_ == State::kBody && m_->in.body.full()) || !MakeReadSpace()) {
+    in_.Pause();
+    in_.Idle(false);
     reading_off_ = true;
     transport_->SetReading(false);
     return;
@@ -277,6 +283,12 @@ void ClientConnection::Process() {
   if (state_ == State::kClosed || m_ == nullptr) return;
   m_->in.Notify();
   if (state_ == State::kDone && m_ != nullptr) MaybeEnd();
+  if (processing_) return;
+  if (state_ == State::kBody) {
+    in_.Idle(!m_->in.body.full());
+  } else if (state_ == State::kDone) {
+    in_.Idle(false);
+  }
 }
 
 bool ClientConnection::ProcessHead() {
@@ -290,9 +302,17 @@ bool ClientConnection::ProcessHead() {
     case HeadParser::Result::kDone:
       break;
   }
-  in_.Consume(m_->in.parser.head_bytes());
+  const std::string_view bytes = in_.view().substr(0, m_->in.parser.head_bytes());
+  in_.Consume(bytes.size());
   if (m_->head.status < 200 && !m_->head.tunnel) return ProcessInformational();
-  m_->in.head_block = in_.block();
+  const bool whole = !m_->head.has_body ||
+                     (m_->head.content_length >= 0 &&
+                      static_cast<uint64_t>(m_->head.content_length) <= in_.size());
+  if (whole) {
+    m_->in.head_block = in_.block();  // will be free soon
+  } else {
+    m_->in.CopyHead(bytes, context_.slab, &m_->head);
+  }
   if (!m_->in.parser.keep_alive()) close_after_ = true;
   if (!m_->head.has_body) {
     state_ = State::kDone;
@@ -300,6 +320,7 @@ bool ClientConnection::ProcessHead() {
     return true;
   }
   m_->in.StartBody(this, options_.buffer_bytes, m_->head.content_length);
+  in_.BeginBody();
   state_ = State::kBody;
   if (m_->head.tunnel) OpenTunnel();
   if (events_ != nullptr) events_->OnResponse(m_->head, &m_->in.body);

@@ -101,6 +101,7 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
   void OnWritable() override;
   void OnPipeSpace() override;
   void OnPipeReady() override;
+  size_t PipeRoom() override { return write_blocked_ ? 0 : SIZE_MAX; }
   void RunAtTurnEnd() override;
 
   bool MakeReadSpace();
@@ -132,6 +133,7 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
   bool close_after_ = false;
   bool processing_ = false;
   bool reading_off_ = false;
+  bool write_blocked_ = false;  // the kernel takes no more; OnWritable will come
   bool cut_short_ = false;
 };
 

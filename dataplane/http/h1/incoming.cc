@@ -16,15 +16,15 @@ void ReadBuffer::Adopt(const buffer::Slice& bytes) {
 bool ReadBuffer::MakeSpace(buffer::Slab& slab) {
   constexpr uint32_t kMinSpace = 2048;
   if (block_ && begin_ != end_) return end_ < block_->capacity();
+  const uint32_t wanted = pace_.Next(slab);
   if (block_) {
-    const bool large_enough = !bulk_ || block_->capacity() >= buffer::Slab::kBulkBlockBytes;
-    if (block_->refs() == 1 && large_enough) {
+    if (block_->refs() == 1 && block_->capacity() >= wanted) {
       begin_ = end_ = 0;  // nobody views it any more
       return true;
     }
-    if (block_->capacity() - end_ >= kMinSpace && !bulk_) return true;
+    if (block_->capacity() - end_ >= kMinSpace && wanted <= buffer::Slab::kBlockBytes) return true;
   }
-  block_ = bulk_ ? slab.GetBulk() : slab.Get();
+  block_ = slab.GetSized(wanted);
   begin_ = end_ = 0;
   return true;
 }
@@ -44,7 +44,11 @@ ssize_t ReadBuffer::Read(net::Transport& transport, bool body) {
   iovec iov = {block_->data() + end_, space};
   ssize_t n = transport.Read(&iov, 1);
   if (n <= 0) return n;
-  bulk_ = body && static_cast<uint32_t>(n) == space;
+  if (body) {
+    pace_.OnRead(static_cast<size_t>(n), static_cast<uint32_t>(n) == space);
+  } else {
+    pace_.OnOther();
+  }
   end_ += static_cast<uint32_t>(n);
   return n;
 }

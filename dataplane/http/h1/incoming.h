@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 #include "dataplane/buffer/body_pipe.h"
@@ -12,7 +13,7 @@
 namespace weft::http::h1 {
 
 // Bytes that a connection has read and not yet used, in one block of the worker's slab; heads and
-// bodies become views of it. Holds nothing while there are none. Owner: a connection. Thread: the
+// bodies become views of it. Holds nothing while there are none and nobody views them. Owner: a connection. Thread: the
 // worker's.
 class ReadBuffer {
  public:
@@ -28,6 +29,15 @@ class ReadBuffer {
     block_.reset();
     begin_ = end_ = 0;
   }
+  // To be called when all was used that can be: keeps a block without bytes only where the next read
+  // shares it with what is still viewed. `more`: a read may follow soon.
+  void Idle(bool more) {
+    if (block_ && begin_ == end_ && (!more || block_->refs() == 1)) Release();
+  }
+  // Another body begins.
+  void BeginBody() { pace_.Reset(); }
+  // The body's receiver takes no more now.
+  void Pause() { pace_.OnPause(); }
   // Begins with bytes that another owner of the transport has read.
   void Adopt(const buffer::Slice& bytes);
 
@@ -46,7 +56,7 @@ class ReadBuffer {
     moved(from, used, block_->data());
     return true;
   }
-  // One read; as Transport::Read. `body`: the next one may be larger when this one fills the block.
+  // One read; as Transport::Read. `body`: what comes is a body's, most likely.
   ssize_t Read(net::Transport& transport, bool body);
 
  private:
@@ -54,7 +64,7 @@ class ReadBuffer {
 
   buffer::BlockRef block_;
   uint32_t begin_ = 0, end_ = 0;
-  bool bulk_ = false;  // the last read filled its block
+  buffer::ReadPace pace_;
 };
 
 // A message that is being received, of either direction: the parsers' state, the body's pipe and
@@ -77,6 +87,15 @@ struct IncomingMessage {
   // Of the message that the parser has read the head of. `producer` hears when the pipe has room.
   void StartBody(buffer::BodyPipe::Producer* producer, uint32_t buffer_bytes,
                  int64_t content_length);
+  // Of a head that was parsed, while nobody else has views of it: moves its bytes out of the block
+  // that they were read into. A body or an answer may take as long as it likes, and shall not hold a
+  // whole block for a head.
+  template <typename Head>
+  void CopyHead(std::string_view bytes, buffer::Slab& slab, Head* head) {
+    head_block = slab.GetSized(static_cast<uint32_t>(bytes.size()));
+    memcpy(head_block->data(), bytes.data(), bytes.size());
+    head->Rebase(bytes.data(), bytes.size(), head_block->data());
+  }
   // Opens the pipe of a tunnel, into which nothing goes before framing is kUntilEnd.
   void OpenPipe(buffer::BodyPipe::Producer* producer, uint32_t buffer_bytes) {
     body.Reset(producer, buffer_bytes);

@@ -9,7 +9,6 @@
 namespace weft::http::h1 {
 
 namespace {
-constexpr size_t kOutHighBytes = 64 * 1024;
 constexpr size_t kMaxFreeMessages = 256;
 constexpr size_t kMaxUnsentHints = 8;
 constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -161,11 +160,7 @@ bool ServerConnection::MakeReadSpace() {
           m_->in.trailers.Rebase(from, size, to);
           return;
         }
-        RequestHead& h = m_->head;
-        h.headers.Rebase(from, size, to);
-        for (std::string_view* v : {&h.method, &h.authority, &h.path}) {
-          if (v->data() >= from && v->data() < from + size) *v = {to + (v->data() - from), v->size()};
-        }
+        m_->head.Rebase(from, size, to);
       });
 }
 
@@ -184,6 +179,8 @@ void ServerConnection::OnReadable() {
                            ? !in_.empty() || m_->tunnel
                            : state_ == State::kBody && m_->in.body.full();
   if (blocked || !MakeReadSpace()) {
+    in_.Pause();
+    in_.Idle(false);
     reading_off_ = true;
     transport_->SetReading(false);
     return;
@@ -257,6 +254,12 @@ void ServerConnection::Process() {
   }
   processing_ = false;
   if (m_ != nullptr) m_->in.Notify();
+  if (processing_) return;
+  if (state_ == State::kBody) {
+    in_.Idle(!m_->in.body.full());
+  } else if (state_ == State::kComplete) {
+    in_.Idle(false);
+  }
 }
 
 bool ServerConnection::ProcessHead() {
@@ -275,8 +278,9 @@ bool ServerConnection::ProcessHead() {
     case HeadParser::Result::kDone:
       break;
   }
-  in_.Consume(m_->in.parser.head_bytes());
-  m_->in.head_block = in_.block();
+  in = in.substr(0, m_->in.parser.head_bytes());
+  in_.Consume(in.size());
+  m_->in.CopyHead(in, context_.slab, &m_->head);
   ++requests_;
   m_->to_head = m_->head.method == "HEAD";
   if (!m_->in.parser.keep_alive() ||
@@ -286,6 +290,7 @@ bool ServerConnection::ProcessHead() {
   m_->has_stream = true;
   if (m_->head.has_body) {
     m_->in.StartBody(this, options_.buffer_bytes, m_->head.content_length);
+    in_.BeginBody();
     state_ = State::kBody;
   } else {
     if (m_->head.wants_tunnel()) m_->in.OpenPipe(this, options_.buffer_bytes);
@@ -494,7 +499,10 @@ void ServerConnection::OnPipeReady() {
     ResetStream(pipe.error());
     return;
   }
-  if (m_->out.size() < kOutHighBytes && pipe.available() > 0) {
+  if (write_blocked_) return;  // OnWritable goes on
+  if (pipe.available() == 0) {
+    pipe.RoomAgain();
+  } else {
     if (m_->response_framing == BodyFraming::kChunked) {
       m_->sent += pipe.Pull(m_->chunk);
       WriteChunk(m_->chunk, context_.slab, m_->out);
@@ -523,7 +531,8 @@ void ServerConnection::RunAtTurnEnd() {
   if (state_ == State::kClosed || m_ == nullptr) return;
   if (m_->response_body != nullptr) OnPipeReady();
   if (state_ == State::kClosed || m_ == nullptr) return;
-  if (!m_->out.empty()) Flush();
+  if (!m_->out.empty() && !write_blocked_) Flush();
+  if (state_ == State::kClosed || m_ == nullptr) return;
   if (state_ == State::kBody) {
     Process();
     if (reading_off_ && state_ != State::kClosed &&
@@ -543,7 +552,12 @@ void ServerConnection::Flush() {
     OnIoError(-rc);
     return;
   }
-  if (rc == 0 && m_->response_complete) ResponseWritten();
+  write_blocked_ = rc != 0;
+  if (write_blocked_) {
+    m_->out.Shrink(context_.slab);  // for as long as the peer likes
+  } else if (m_->response_complete) {
+    ResponseWritten();
+  }
 }
 
 void ServerConnection::OnWritable() {

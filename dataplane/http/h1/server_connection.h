@@ -93,6 +93,7 @@ class ServerConnection final : public http::ServerConnection,
   void OnWritable() override;
   void OnPipeSpace() override;
   void OnPipeReady() override;
+  size_t PipeRoom() override { return write_blocked_ ? 0 : SIZE_MAX; }
   void RunAtTurnEnd() override;
 
   bool MakeReadSpace();
@@ -131,6 +132,7 @@ class ServerConnection final : public http::ServerConnection,
   bool close_after_ = false;
   bool processing_ = false;
   bool reading_off_ = false;
+  bool write_blocked_ = false;  // the kernel takes no more; OnWritable will come
 };
 
 }  // namespace weft::http::h1

@@ -15,7 +15,8 @@ namespace weft::http::h2 {
 namespace {
 
 // Chunks up to this size are copied: a slice pins its whole block, and a peer that sends small
-// frames would otherwise make us hold many times what the windows allow.
+// frames would otherwise make us hold many times what the windows allow. So are those that will
+// wait for long, close together.
 constexpr size_t kCopyBelow = 4096;
 constexpr size_t kFrameHeader = 9;
 constexpr size_t kPrefaceBytes = 24;
@@ -88,7 +89,7 @@ struct SessionCore::Callbacks {
       nghttp2_session_consume_connection(h2, len);
       return 0;
     }
-    s->AddData(Self(p).KeepChunk(data, len));
+    s->AddData(Self(p).KeepChunk(data, len, len <= kCopyBelow || s->in_body_.full()));
     return 0;
   }
 
@@ -413,11 +414,10 @@ ssize_t SessionCore::Receive(const uint8_t* data, size_t size) {
   return 0;
 }
 
-// Owns the bytes of one DATA chunk: by reference to the block that was read into, or by copy when
-// it is small.
-buffer::Slice SessionCore::KeepChunk(const uint8_t* data, size_t len) {
+// Owns the bytes of one DATA chunk: by reference to the block that was read into, or by copy.
+buffer::Slice SessionCore::KeepChunk(const uint8_t* data, size_t len, bool copy) {
   const char* p = reinterpret_cast<const char*>(data);
-  if (len > kCopyBelow) return buffer::Slice(read_block_, p, len);
+  if (!copy || len > buffer::Slab::kBlockBytes) return buffer::Slice(read_block_, p, len);
   if (!small_block_ || small_block_->capacity() - small_used_ < len) {
     small_block_ = slab_.Get();
     small_used_ = 0;
@@ -440,8 +440,34 @@ void SessionCore::OnReadable() {
   }
   ReleaseReadBuffers();
   if (closed_) return;
+  MindWindows();
   OnInput();
   Schedule();
+}
+
+// SETTINGS change the windows of all streams, also below what they hold already (RFC 9113 section
+// 6.9.2). At most once a second, since they have to be answered.
+void SessionCore::MindWindows() {
+  const bool narrow = slab_.crowded() && held_ >= (narrow_ ? kHeldWhenCrowded / 4 : kHeldWhenCrowded);
+  if (narrow == narrow_ || options_.stream_window <= kCrowdedWindow || terminating_) return;
+  const MonoNanos now = loop_.Now();
+  if (windows_at_ != 0 && now - windows_at_ < kSecond) return;
+  windows_at_ = now;
+  narrow_ = narrow;
+  const nghttp2_settings_entry entry = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
+                                        narrow ? kCrowdedWindow : options_.stream_window};
+  nghttp2_submit_settings(h2_, NGHTTP2_FLAG_NONE, &entry, 1);
+}
+
+// False while the peer may not have read yet that windows are narrow.
+bool SessionCore::GrowWindow(int32_t id) {
+  if (nghttp2_session_get_local_settings(h2_, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE) !=
+      kCrowdedWindow) {
+    return false;
+  }
+  nghttp2_session_set_local_window_size(h2_, NGHTTP2_FLAG_NONE, id,
+                                        static_cast<int32_t>(options_.stream_window));
+  return true;
 }
 
 // False when there was nothing or the session is closed.
@@ -567,6 +593,7 @@ void SessionCore::Send() {
       if (closed_) return;
     }
     if (rc == -EAGAIN) {
+      out_.Shrink(slab_);  // for as long as the peer likes
       blocked_ = true;
       return;
     }

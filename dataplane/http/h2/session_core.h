@@ -99,6 +99,7 @@ class SessionCore : private net::Transport::Handler, private event::TurnEndTask 
   IntrusiveList<StreamBase, AllTag> streams_;
   uint64_t bytes_received_ = 0, sent_ = 0;
   uint64_t opened_ = 0;        // streams
+  uint64_t held_ = 0;          // body bytes that consumers have not taken
   uint32_t open_streams_ = 0;  // that nghttp2 knows
   std::string_view fault_;     // why nghttp2 gave up on the peer, or the peer on us
   bool settings_seen_ = false;
@@ -117,10 +118,18 @@ class SessionCore : private net::Transport::Handler, private event::TurnEndTask 
   // Ids of streams that we reset: the peer may not know yet.
   static constexpr size_t kMaxResetIds = 128;
 
+  // In a crowded slab a session whose own streams hold at least so much gives new ones a window of
+  // kCrowdedWindow. A stream whose consumer keeps up gets the whole one back after kKeepsUpBytes.
+  static constexpr uint64_t kHeldWhenCrowded = 128 * 1024;
+  static constexpr uint32_t kCrowdedWindow = 4096;
+  static constexpr uint64_t kKeepsUpBytes = 16 * 1024;
+
   void OnReadable() override;
   void OnWritable() override;
   void RunAtTurnEnd() override;
 
+  void MindWindows();
+  bool GrowWindow(int32_t id);
   bool ReadOnce(bool* more);
   bool Input(buffer::BlockRef block, const char* data, size_t size);
   ssize_t Receive(const uint8_t* data, size_t size);
@@ -132,7 +141,7 @@ class SessionCore : private net::Transport::Handler, private event::TurnEndTask 
   void ArmKeepalive();
   void MarkDirty(StreamBase* s);
   void Forget(StreamBase* s);
-  buffer::Slice KeepChunk(const uint8_t* data, size_t len);
+  buffer::Slice KeepChunk(const uint8_t* data, size_t len, bool copy);
 
   // Bounds; each returns false when the session is being terminated.
   bool FrameAllowed(uint8_t type, uint8_t flags, int32_t id, size_t length);
@@ -155,6 +164,7 @@ class SessionCore : private net::Transport::Handler, private event::TurnEndTask 
   uint32_t small_used_ = 0;
   event::Timer keepalive_;
   MonoNanos last_read_ = 0;
+  MonoNanos windows_at_ = 0;  // when narrow_ changed last
   // For the bounds.
   size_t frame_left_;  // bytes of the incoming frame that are not here yet
   uint32_t frame_head_size_ = 0;
@@ -171,6 +181,7 @@ class SessionCore : private net::Transport::Handler, private event::TurnEndTask 
   uint32_t empty_frames_ = 0, continuations_ = 0;
   uint32_t judged_streams_ = 0, premature_resets_ = 0, induced_resets_ = 0;
   uint32_t terminate_error_ = 0;
+  bool narrow_ = false;  // windows are kCrowdedWindow
   bool ping_sent_ = false;
   bool terminating_ = false;
   bool terminate_submitted_ = false;

@@ -102,6 +102,7 @@ void StreamBase::DeleteIfDone() {
   in_body_.DetachProducer();
   // What nobody will take any more must not eat up the connection's window.
   size_t rest = in_body_.total() - acked_;
+  session_->held_ -= rest;
   if (rest > 0 && !session_->closed_) {
     nghttp2_session_consume_connection(session_->h2_, rest);
     session_->Schedule();
@@ -152,6 +153,7 @@ void StreamBase::AddData(buffer::Slice slice) {
     return;
   }
   Touch();
+  session_->held_ += slice.size();
   in_body_.Write(std::move(slice));
   body_news_ = true;
   MarkDirty();
@@ -216,7 +218,9 @@ ssize_t StreamBase::OfferData(size_t max, uint32_t* flags) {
 void StreamBase::TakeData(const uint8_t* frame_header, size_t len, buffer::SliceBuffer& out) {
   constexpr size_t kFrameHeader = 9;
   out.AppendCopy(session_->slab_, {reinterpret_cast<const char*>(frame_header), kFrameHeader});
+  taking_ = len;  // nghttp2 has not yet taken it off the windows
   size_t took = out_body_->Pull(out, len);
+  taking_ = 0;
   assert(took == len);
   bytes_sent_ += took;
   if (out_left_ != kUnknownLength) out_left_ -= static_cast<int64_t>(took);
@@ -232,16 +236,34 @@ void StreamBase::Wake() {
   session_->Schedule();
 }
 
+// What the windows of the peer take, and at least one byte: while a byte waits nghttp2 comes back for
+// it when they open, and the producer goes on.
+size_t StreamBase::PipeRoom() {
+  if (!h2_open_) return SIZE_MAX;
+  if (session_->blocked_) return 1;
+  const int32_t connection = nghttp2_session_get_remote_window_size(session_->h2_);
+  const int32_t stream = nghttp2_session_get_stream_remote_window_size(session_->h2_, id_);
+  if (stream < 0) return SIZE_MAX;  // its head has not left yet
+  const int64_t room = std::min(connection, stream) - static_cast<int64_t>(taking_);
+  return static_cast<size_t>(std::max<int64_t>(room, 1));
+}
+
 void StreamBase::OnPipeSpace() { Wake(); }
 void StreamBase::OnPipeReady() { Wake(); }
 
 void StreamBase::AckConsumed() {
+  if (in_body_.available() > 0) in_body_.TellWhenTaken();
   uint64_t taken = in_body_.taken();
   if (taken == acked_ || session_->closed_) return;
   size_t n = static_cast<size_t>(taken - acked_);
   acked_ = taken;
+  session_->held_ -= n;
   if (h2_open_) {
     nghttp2_session_consume(session_->h2_, id_, n);
+    if (session_->narrow_ && !grown_ && taken >= SessionCore::kKeepsUpBytes &&
+        in_body_.available() == 0) {
+      grown_ = session_->GrowWindow(id_);
+    }
   } else {
     nghttp2_session_consume_connection(session_->h2_, n);
   }

@@ -99,6 +99,7 @@ class StreamBase : public ListLink<SessionCore::DirtyTag>,
   Arena arena_;
   uint64_t bytes_sent_ = 0, bytes_received_ = 0, acked_ = 0;
   int64_t out_left_ = kUnknownLength;
+  size_t taking_ = 0;  // bytes of the DATA frame that is being made
   Error error_;
   int32_t id_ = -1;
   uint32_t block_bytes_ = 0, block_count_ = 0;  // of the header block that is being received
@@ -107,6 +108,7 @@ class StreamBase : public ListLink<SessionCore::DirtyTag>,
   bool deferred_ = false;   // nghttp2 waits for nghttp2_session_resume_data
   bool hold_body_ = false;  // not a byte of the body yet: a tunnel that is not open
   bool body_news_ = false;
+  bool grown_ = false;       // its window, in a session whose windows are narrow
   bool ended_ = false;       // END_STREAM arrived
   bool end_sent_ = false;    // END_STREAM left
   bool reset_sent_ = false;  // by us, or nghttp2 will
@@ -118,6 +120,7 @@ class StreamBase : public ListLink<SessionCore::DirtyTag>,
  private:
   void OnPipeSpace() override;  // of in_body_: the consumer took bytes
   void OnPipeReady() override;  // of out_body_: there are bytes to send
+  size_t PipeRoom() override;   // of out_body_
 };
 
 }  // namespace weft::http::h2
