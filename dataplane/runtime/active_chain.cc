@@ -193,6 +193,10 @@ void ActiveChain::StartHttp(std::unique_ptr<net::Transport> transport) {
   uint64_t id = worker_.NextConnectionId();
   const proxy::Codec codec = manager_->spec().codec;
   const net::TlsInfo* tls = transport->tls();
+  if (spec_->security != nullptr) {
+    h.downstream_cx_ssl_total.Inc();
+    h.downstream_cx_ssl_active.Inc();
+  }
   if (codec == proxy::Codec::kHttp2 ||
       (codec == proxy::Codec::kAuto && tls != nullptr && tls->alpn() == "h2")) {
     StartHttp2(std::move(transport), {}, id);
@@ -243,6 +247,7 @@ void ActiveChain::OnClosed(http::ServerConnection& c) {
                                             : h.downstream_cx_http1_active)
         .Dec();
   }
+  if (spec_->security != nullptr) h.downstream_cx_ssl_active.Dec();
   h.downstream_cx_destroy.Inc();
   uint64_t length = static_cast<uint64_t>((worker_.loop().Now() - c.created()) / kMillisecond);
   h.downstream_cx_length_ms.Record(length);

@@ -158,6 +158,20 @@ class ServerTest(Base):
         self.assertEqual(out.stdout[-2:], b"\n2")
         self.assertEqual(out.stdout[:-2], b"x" * 300000)
 
+    def test_connections_with_tls_are_counted_apart(self):
+        """Once the handshake is over, and of a listener with TLS alone."""
+        total, active = "http.plain.downstream_cx_ssl_total", "http.plain.downstream_cx_ssl_active"
+        self.stat_is(self.proxy_, active, 0)
+        before = self.proxy_.stat(total)
+        for alpn in (["http/1.1"], ["h2"]):
+            with TlsClient(self.plain, client_context(self.ca, alpn=alpn)):
+                self.stat_is(self.proxy_, active, 1)
+            self.stat_is(self.proxy_, active, 0)
+        with Client(self.plain) as c:  # no TLS: never one of them
+            c.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            self.assertTrue(c.closed_by_peer())
+        self.assertEqual(self.proxy_.stat(total), before + 2)
+
     def test_versions(self):
         self.assertIn("TLSv1.3", s_client(self.only13, "-tls1_3"))
         self.assertIn("alert protocol version", s_client(self.only13, "-tls1_2"))
