@@ -128,8 +128,8 @@ bool HasLongName(const HeaderMap& headers) {
   return false;
 }
 
-// The other parser takes a tab behind "chunked" for part of the coding's name; it is white space that
-// does not count (RFC 9110 section 5.6.3).
+// The other parser takes a tab behind "chunked", "keep-alive" or "close" for part of the name; it is white
+// space that does not count (RFC 9110 section 5.6.3).
 bool TabInHead(std::string_view in, const h1::HeadParser& p) {
   return in.substr(0, p.head_bytes()).find('\t') != std::string_view::npos;
 }
@@ -182,7 +182,8 @@ void Request(std::string_view in) {
   CHECK(stopped + 1 >= p.head_bytes() + used && stopped <= p.head_bytes() + used);  // paused on its last byte
   if (other.http_minor <= 1) {
     CHECK((http_should_keep_alive(&other) != 0) == p.keep_alive() ||
-          head.headers.Has(HeaderId::kProxyConnection) || !ListIsReadAlike(head.headers));
+          head.headers.Has(HeaderId::kProxyConnection) || TabInHead(in, p) ||
+          !ListIsReadAlike(head.headers));
   }
 }
 

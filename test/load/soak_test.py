@@ -93,7 +93,7 @@ class SoakTest(harness.TestCase):
             out, _ = process.communicate()
             self.assertEqual(process.returncode, 0, kind)
             done = json.loads(out)
-            print("| %-8s %-8s %6d answers" % (kind, to, done["answers"]))
+            print("\n" * (kind == kinds[0][0] and to == kinds[0][1]) + "| %-8s %-8s %6d answers" % (kind, to, done["answers"]))
             wrong += ["%s at %s: %s" % (kind, to, w) for w in done["wrong"]]
             self.assertTrue(wrong or done["answers"] > 0, "%s at %s: no answer" % (kind, to))
         print("| %.0f s, %d admin pages, built with %s" % (time.monotonic() - begun, pages, SANITIZER or "no sanitizer"))
