@@ -235,7 +235,8 @@ class Supervisor:
             signal.signal(s, handler)
 
     def start(self, name, argv, core=None, batch=False, stdout=None, in_child=None):
-        """batch: SCHED_BATCH, so that load generator and origin, which share a core, don't preempt each other at each message.
+        """core: one, or a set of them.
+        batch: SCHED_BATCH, so that load generator and origin, which share a core, don't preempt each other at each message.
         in_child: called in the new process as the last thing before exec."""
         log = self.folder / (name + ".log")
         parent = os.getpid()
@@ -245,7 +246,7 @@ class Supervisor:
             if os.getppid() != parent:
                 os._exit(1)
             if core is not None:
-                os.sched_setaffinity(0, {core})
+                os.sched_setaffinity(0, core if isinstance(core, set) else {core})
             if batch:
                 os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
             if in_child:

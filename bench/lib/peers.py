@@ -99,6 +99,7 @@ class Peer:
     def __init__(self, shape=Shape()):
         self.shape = shape
         self.port = self.admin_port = 0
+        self.cores = None  # a set, where it does not run on the one core of the proxies
         self.connections = 1024  # room for so many; what a proxy reserves for them is in its RSS
         self.child = None
         self.binary = None
@@ -128,7 +129,7 @@ class Peer:
         for last in (False, False, True):
             self.port, self.admin_port = free_port(), free_port()
             argv = self.prepare(supervisor.folder, origin_port)
-            self.child = supervisor.start(self.name, argv, core)
+            self.child = supervisor.start(self.name, argv, self.cores or core)
             try:
                 supervisor.wait_ready(self.child, self.ready, 120.0 if self.shape.clusters else 15.0)
             except BenchError:
