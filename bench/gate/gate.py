@@ -80,7 +80,9 @@ def check_counts(only=None, build=True, folder=None):
     """Measures, prints and judges instructions and system calls; a list of what is wrong."""
     baseline = judge.read_baseline()
     with tempfile.TemporaryDirectory(prefix="weft-gate-") as temporary:
-        figures, functions, calls = measure_counts(Path(folder or temporary), only, build)
+        folder = Path(folder or temporary)
+        figures, functions, calls = measure_counts(folder, only, build)
+        calls = judge.least(SYSCALLS, calls, lambda rows: syscalls.measure(folder, say, rows), baseline, say)
     if figures:
         show(INSTRUCTIONS, figures, baseline)
     if calls:
@@ -88,12 +90,12 @@ def check_counts(only=None, build=True, folder=None):
     return judge_counts(figures, functions, calls, instructions.built_with() if figures else None, baseline, say)
 
 
-def check(ratios, again):
+def check(ratios, again, build=True):
     """The verdict of `bench/macro/run --short`: a list of what is wrong, empty when all is well.
 
     ratios: {"h1 / relay": 1.22, "h1 / envoy": 0.31, ...}: CPU per request of weft-proxy over a peer's, measured in turns of one
-    run. again(names): measures those of them once more, {name: ratio}; called up to twice."""
+    run. again(names): measures those of them once more, {name: ratio}; called up to twice. build: or use what bazel-bin has."""
     baseline = judge.read_baseline()
     ratios, wrong = judge.judge_cpu(ratios, again, baseline, say)
     show(CPU, ratios, baseline)
-    return wrong + check_counts()
+    return wrong + check_counts(build=build)

@@ -66,7 +66,7 @@ class WordsTest(unittest.TestCase):
                      "at most 11,000 (+10%)", "bench/gate/run --only instructions --keep",
                      "bench/gate/run --record --only instructions --reason 'why'"):
             self.assertIn(part, text)
-        self.assertIn("system calls per request, h1: 5.02 is +25.5% against the recorded 4.00 (commit c3); at most 4.40 (+10%)",
+        self.assertIn("system calls per request, h1: 5.020 is +25.5% against the recorded 4.000 (commit c3); at most 4.400 (+10%)",
                       judge.failure(SYSCALLS, "h1", 5.02, BASELINE))
         self.assertIn("bench/gate/run --record --only cpu", judge.failure(CPU, "h1 / relay", 1.6, BASELINE))
 
@@ -78,7 +78,7 @@ class WordsTest(unittest.TestCase):
 
     def test_what_is_not_measured_says_why(self):
         lines = judge.table(SYSCALLS, {"h1": NotMeasured("no strace")}, BASELINE)
-        self.assertEqual(lines[1].split(), ["h1", "-", "4.00", "-", "-", "not", "measured"])
+        self.assertEqual(lines[1].split(), ["h1", "-", "4.000", "-", "-", "not", "measured"])
         self.assertEqual(lines[2], "not measured: h1: no strace")
 
     def test_what_is_recorded_and_gone_is_not_skipped_quietly(self):
@@ -139,6 +139,30 @@ class CpuTest(unittest.TestCase):
     def test_a_peer_that_was_never_there(self):
         ratios, wrong = self.judged({"h1 / envoy": NotMeasured("not installed")})
         self.assertEqual((ratios["h1 / envoy"].why, wrong), ("not installed", []))
+
+
+class LeastTest(unittest.TestCase):
+    def least(self, first, *later):
+        left, self.asked = list(later), []
+
+        def again(names):
+            self.asked.append(names)
+            return left.pop(0)
+
+        out = judge.least(SYSCALLS, first, again, {"syscalls_per_request": {"figures": {"h1": 4.0, "h2": 0.25}}}, Lines())
+        self.assertEqual(left, [])
+        return out
+
+    def test_good_at_once(self):
+        self.assertEqual(self.least({"h1": 4.1, "h2": 0.25}), {"h1": 4.1, "h2": 0.25})
+
+    def test_what_is_too_high_is_measured_up_to_three_times(self):
+        self.assertEqual(self.least({"h1": 4.1, "h2": 0.29}, {"h2": 0.28}, {"h2": 0.30}), {"h1": 4.1, "h2": 0.28})
+        self.assertEqual(self.asked, [["h2"], ["h2"]])
+        self.assertEqual(self.least({"h1": 5.0}, {"h1": 4.0}), {"h1": 4.0})
+
+    def test_not_measured_again_changes_nothing(self):
+        self.assertEqual(self.least({"h1": 5.0}, {"h1": NotMeasured("x")}, {"h1": NotMeasured("x")}), {"h1": 5.0})
 
 
 class CountsTest(unittest.TestCase):
@@ -280,16 +304,22 @@ class CallgrindTest(unittest.TestCase):
 
 
 class SyscallsTest(unittest.TestCase):
-    def measured(self, script):
+    def measured(self, script, rows=("h1",)):
         with tempfile.TemporaryDirectory() as folder:
             command = Path(folder) / "syscalls"
             command.write_text(script)
-            return syscalls.measure(Path(folder), Lines(), 0.1, command)
+            return syscalls.measure(Path(folder), Lines(), rows, 0.1, command)
 
     def test_the_sum_with_waiting(self):
         out = self.measured("import json, sys\nout = sys.argv[sys.argv.index('--json') + 1]\n"
                             "json.dump({'peers': {'weft-proxy': {'calls_per_request': {'recvfrom': 2.0, 'epoll_wait': 0.25}}}}, open(out, 'w'))\n")
         self.assertEqual(out, {"h1": 2.25})
+
+    def test_a_row_that_lacks_its_load_generator_does_not_hide_the_other(self):
+        out = self.measured("import json, sys\nif 'h2' in sys.argv: sys.exit('error: there is no h2load; tools/setup --bench installs it')\n"
+                            "out = sys.argv[sys.argv.index('--json') + 1]\n"
+                            "json.dump({'peers': {'weft-proxy': {'calls_per_request': {'recvfrom': 2.0}}}}, open(out, 'w'))\n", syscalls.ROWS)
+        self.assertEqual(out, {"h1": 2.0, "h2": NotMeasured("there is no h2load (tools/setup --bench installs it)")})
 
     def test_ptrace_is_forbidden(self):  # strace's own words, under a seccomp filter
         out = self.measured("import sys\nsys.exit('strace: test_ptrace_get_syscall_info: PTRACE_TRACEME: Operation not permitted\\n"

@@ -1,6 +1,7 @@
 """System calls per request of weft-proxy under steady load: bench/macro/syscalls, and why there may be none."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,30 +10,36 @@ from harness import BenchError
 from judge import NotMeasured
 
 COMMAND = Path(__file__).resolve().parents[1] / "macro" / "syscalls"
+ROWS = ("h1", "h2")  # 64 connections of HTTP/1.1; 4 of HTTP/2 with 16 streams each
 
 
 def why_not(output):
-    """What the machine forbids, by the command's own words; None: something else is wrong."""
-    if "there is no strace" in output:
-        return "there is no strace (tools/setup --bench installs it)"
+    """What the machine lacks or forbids, by the command's own words; None: something else is wrong."""
+    missing = re.search(r"there is no (strace|h2load)", output)
+    if missing:
+        return "there is no %s (tools/setup --bench installs it)" % missing.group(1)
     if "Operation not permitted" in output and "ptrace" in output.lower():
         return ("strace may not attach: ptrace is forbidden here (in a container: start it with --cap-add=SYS_PTRACE; "
                 "not as root: sysctl kernel.yama.ptrace_scope=0)")
     return None
 
 
-def measure(folder, say, seconds=3.0, command=COMMAND):
-    """{"h1": calls per request, or NotMeasured}. Waiting is in it: one wait serves all connections that are ready."""
-    out = folder / "syscalls.json"
-    done = subprocess.run([sys.executable, command, "--no-build", "--only", "weft-proxy", "--seconds", str(seconds), "--json", out],
-                          capture_output=True, text=True, errors="replace", timeout=120)
+def measure(folder, say, rows=ROWS, seconds=2.0, command=COMMAND):
+    """{row: calls per request, or NotMeasured}. Waiting is in it: one wait serves all connections that are ready."""
+    return {row: measure_row(folder, say, row, seconds, command) for row in rows}
+
+
+def measure_row(folder, say, row, seconds, command):
+    out = folder / ("syscalls.%s.json" % row)
+    done = subprocess.run([sys.executable, command, "--no-build", "--only", "weft-proxy", "--row", row, "--seconds", str(seconds),
+                           "--json", out], capture_output=True, text=True, errors="replace", timeout=120)
     if done.returncode != 0:
         why = why_not(done.stdout + done.stderr)
         if why is None:
-            raise BenchError("bench/macro/syscalls: %s" % (done.stderr.strip() or "exit status %d" % done.returncode))
-        return {"h1": NotMeasured(why)}
+            raise BenchError("bench/macro/syscalls --row %s: %s" % (row, done.stderr.strip() or "exit status %d" % done.returncode))
+        return NotMeasured(why)
     calls = json.loads(out.read_text())["peers"]["weft-proxy"]["calls_per_request"]
     total = sum(calls.values())
-    say("system calls per request, h1: %.2f (%s)"
-        % (total, ", ".join("%s %.2f" % (n, c) for n, c in sorted(calls.items(), key=lambda i: -i[1]) if c >= 0.005)))
-    return {"h1": total}
+    say("system calls per request, %s: %.3f (%s)"
+        % (row, total, ", ".join("%s %.3f" % (n, c) for n, c in sorted(calls.items(), key=lambda i: -i[1]) if c >= 0.005)))
+    return total
