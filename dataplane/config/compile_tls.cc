@@ -28,7 +28,8 @@ class Compiler {
   std::shared_ptr<const net::TransportSecurity> Downstream(const google::protobuf::Any& any,
                                                            const std::string& path);
   std::shared_ptr<const net::TransportSecurity> Upstream(const google::protobuf::Any& any,
-                                                         const std::string& path);
+                                                         const std::string& path,
+                                                         bool dialed_name_only);
 
  private:
   void Common(const v3::CommonTlsContext& m, const std::string& path);
@@ -352,7 +353,8 @@ std::shared_ptr<const net::TransportSecurity> Compiler::Downstream(const google:
 }
 
 std::shared_ptr<const net::TransportSecurity> Compiler::Upstream(const google::protobuf::Any& any,
-                                                                 const std::string& path) {
+                                                                 const std::string& path,
+                                                                 bool dialed_name_only) {
   v3::UpstreamTlsContext m;
   if (!UnpackAny(any, &m, path, env_, errors_)) return nullptr;
   bool failed = errors_->any();
@@ -371,6 +373,11 @@ std::shared_ptr<const net::TransportSecurity> Compiler::Upstream(const google::p
   Refuse(spec_.auto_sni_san && !spec_.validation.trusted_ca.set() &&
              spec_.validation.trust_domains.empty(),
          path + ".auto_sni_san_validation", "needs a validation_context with trusted_ca");
+  spec_.dialed_name_only = dialed_name_only;
+  Refuse(dialed_name_only && !spec_.validation.trusted_ca.set() &&
+             spec_.validation.trust_domains.empty(),
+         path + ".common_tls_context.validation_context",
+         "needs trusted_ca: auto_san_validation of the cluster means nothing without it");
   if (m.has_max_session_keys()) spec_.max_session_keys = m.max_session_keys().value();
   return failed || errors_->any() ? nullptr : Make();
 }
@@ -378,7 +385,8 @@ std::shared_ptr<const net::TransportSecurity> Compiler::Upstream(const google::p
 std::shared_ptr<const net::TransportSecurity> Compile(const core::TransportSocket& socket,
                                                       const std::string& path,
                                                       const CompileEnv& env, decide::Errors* errors,
-                                                      bool downstream) {
+                                                      bool downstream,
+                                                      bool dialed_name_only = false) {
   const std::string_view expected = downstream ? api::kDownstreamTlsType : api::kUpstreamTlsType;
   const std::string at = path + ".typed_config";
   if (!socket.has_typed_config()) {
@@ -399,7 +407,7 @@ std::shared_ptr<const net::TransportSecurity> Compile(const core::TransportSocke
   decide::Errors own(&found);
   Compiler compiler(env, &own);
   auto out = downstream ? compiler.Downstream(socket.typed_config(), at)
-                        : compiler.Upstream(socket.typed_config(), at);
+                        : compiler.Upstream(socket.typed_config(), at, dialed_name_only);
   for (api::SourceError& e : found) {
     if (e.warning) {
       errors->Warn(std::move(e.path), std::move(e.message));
@@ -420,8 +428,8 @@ std::shared_ptr<const net::TransportSecurity> CompileDownstreamTls(
 
 std::shared_ptr<const net::TransportSecurity> CompileUpstreamTls(
     const core::TransportSocket& socket, const std::string& path, const CompileEnv& env,
-    decide::Errors* errors) {
-  return Compile(socket, path, env, errors, false);
+    bool dialed_name_only, decide::Errors* errors) {
+  return Compile(socket, path, env, errors, false, dialed_name_only);
 }
 
 }  // namespace weft::config

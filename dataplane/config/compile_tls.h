@@ -16,8 +16,9 @@ namespace weft::config {
 std::shared_ptr<const net::TransportSecurity> CompileDownstreamTls(
     const envoy::config::core::v3::TransportSocket& socket, const std::string& path,
     const CompileEnv& env, decide::Errors* errors);
+// `dialed_name_only`: tls::ContextSpec's.
 std::shared_ptr<const net::TransportSecurity> CompileUpstreamTls(
     const envoy::config::core::v3::TransportSocket& socket, const std::string& path,
-    const CompileEnv& env, decide::Errors* errors);
+    const CompileEnv& env, bool dialed_name_only, decide::Errors* errors);
 
 }  // namespace weft::config

@@ -16,11 +16,11 @@ using envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUps
 
 std::shared_ptr<const net::TransportSecurity> CompileUpstreamTransport(
     const envoy::config::core::v3::TransportSocket& socket, const std::string& path,
-    const CompileEnv& env, decide::Errors* errors) {
+    const CompileEnv& env, bool dialed_name_only, decide::Errors* errors) {
   const auto& any = socket.typed_config();
   if (api::MessageNameOf(any.type_url()) !=
       ProxyProtocolUpstreamTransport::descriptor()->full_name()) {
-    return CompileUpstreamTls(socket, path, env, errors);
+    return CompileUpstreamTls(socket, path, env, dialed_name_only, errors);
   }
   const std::string at = path + ".typed_config";
   ProxyProtocolUpstreamTransport m;
@@ -42,7 +42,8 @@ std::shared_ptr<const net::TransportSecurity> CompileUpstreamTransport(
     errors->Add(at + ".transport_socket", "a PROXY header within another one");
     return nullptr;
   }
-  auto below = CompileUpstreamTls(m.transport_socket(), at + ".transport_socket", env, errors);
+  auto below = CompileUpstreamTls(m.transport_socket(), at + ".transport_socket", env,
+                                  dialed_name_only, errors);
   const int version = m.config().version() == ProxyProtocolConfig::V1 ? 1 : 2;
   return std::make_shared<net::ProxyProtocolSecurity>(version, std::move(below));
 }

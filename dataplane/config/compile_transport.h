@@ -11,9 +11,10 @@ namespace weft::config {
 
 // transport_socket of a cluster: raw_buffer (null), TLS, or a PROXY header
 // (envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport) in front of
-// either. Null after an error, too.
+// either. Null after an error, too. `dialed_name_only`: the certificate must be for the name that a
+// connection is dialled for (auto_san_validation).
 std::shared_ptr<const net::TransportSecurity> CompileUpstreamTransport(
     const envoy::config::core::v3::TransportSocket& socket, const std::string& path,
-    const CompileEnv& env, decide::Errors* errors);
+    const CompileEnv& env, bool dialed_name_only, decide::Errors* errors);
 
 }  // namespace weft::config

@@ -54,9 +54,10 @@ void CompileAutoSni(const core::UpstreamHttpProtocolOptions& o, const std::strin
   spec->auto_sni = o.auto_sni();
   spec->sni_header = o.override_auto_sni_header();
   for (char& c : spec->sni_header) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-  RefuseIf(o.auto_san_validation(), path + ".auto_san_validation",
-           "not supported: list the names in the validation context's match_typed_subject_alt_names",
-           errors);
+  RefuseIf(o.auto_san_validation() && !o.auto_sni(), path + ".auto_san_validation",
+           "needs auto_sni: it is the name that was sent that the certificate must be for", errors);
+  RefuseIf(o.auto_san_validation() && spec->security == nullptr, path + ".auto_san_validation",
+           "needs a transport_socket with TLS", errors);
   RefuseIf(!o.override_auto_sni_header().empty() && !o.auto_sni(),
            path + ".override_auto_sni_header", "has a meaning with auto_sni only", errors);
 }
@@ -288,12 +289,25 @@ void CompileBindConfig(const core::BindConfig& bind, const std::string& path,
   }
 }
 
+namespace {
+
+// Whether a server's certificate must be for the host that the request asks for.
+bool ValidatesRequestedName(const Cluster& c) {
+  auto it = c.typed_extension_protocol_options().find(std::string(api::kHttpProtocolOptionsKey));
+  if (it == c.typed_extension_protocol_options().end())
+    return c.upstream_http_protocol_options().auto_san_validation();
+  HttpProtocolOptions http;  // what is wrong with it is said elsewhere
+  return it->second.UnpackTo(&http) && http.upstream_http_protocol_options().auto_san_validation();
+}
+
+}  // namespace
+
 void CompileConnections(const Cluster& c, const std::string& path, const CompileEnv& env,
                         ClusterSpec* spec, decide::Errors* errors) {
   if (c.has_transport_socket()) {
     spec->security =
         CompileUpstreamTransport(c.transport_socket(), JoinPath(path, "transport_socket"), env,
-                                 errors);
+                                 ValidatesRequestedName(c), errors);
   }
   CompileProtocol(c, path, env, spec, errors);
   CompileDialing(c, path, env, spec, errors);

@@ -90,6 +90,9 @@ struct ContextSpec {
   std::string sni;
   bool auto_host_sni = false;     // the endpoint's hostname
   bool auto_sni_san = false;      // the certificate must be for the name that was sent
+  // The certificate must be for the name that the dial asks for, which is the only one that is sent;
+  // a dial without a name fails.
+  bool dialed_name_only = false;
   uint32_t max_session_keys = 1;  // an endpoint; 0: no resumption
   bool enforce_rsa_key_usage = true;
 };

@@ -179,10 +179,9 @@ bool State::SetValidation(const Text& text, std::vector<SpecError>* errors) {
   SSL_CTX_set_custom_verify(ctx_.get(), mode, [](SSL* ssl, uint8_t* out_alert) {
     auto* transport = static_cast<TlsTransport*>(SSL_get_app_data(ssl));
     const State& state = State::Of(ssl);
-    const char* host =
-        state.spec().auto_sni_san ? SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) : nullptr;
-    transport->verdict_ = state.verifier()->Verify(SSL_get0_peer_certificates(ssl),
-                                                   host == nullptr ? std::string_view() : host);
+    const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    transport->verdict_ = state.Judge(SSL_get0_peer_certificates(ssl),
+                                      name == nullptr ? std::string_view() : name);
     if (transport->verdict_.ok) return ssl_verify_ok;
     *out_alert = transport->verdict_.failure == net::HandshakeFailure::kVerify
                      ? SSL_AD_BAD_CERTIFICATE
@@ -199,6 +198,17 @@ bool State::SetValidation(const Text& text, std::vector<SpecError>* errors) {
     SSL_CTX_set0_client_CAs(ctx_.get(), names.release());
   }
   return true;
+}
+
+Verdict State::Judge(const STACK_OF(CRYPTO_BUFFER) * chain, std::string_view sni) const {
+  if (spec_->dialed_name_only && sni.empty()) {
+    Verdict v;
+    v.failure = net::HandshakeFailure::kSan;
+    v.detail = "there is no name that the certificate could be for";
+    return v;
+  }
+  const bool named = spec_->auto_sni_san || spec_->dialed_name_only;
+  return verifier_->Verify(chain, named ? sni : std::string_view());
 }
 
 bool State::SetSessions(const Text& text, const State* previous, std::vector<SpecError>* errors) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "dataplane/tls/certificate.h"
@@ -34,6 +35,8 @@ class State {
   SSL_CTX* ctx() const { return ctx_.get(); }
   const ContextSpec& spec() const { return *spec_; }
   const Verifier* verifier() const { return verifier_.get(); }
+  // What the peer's certificate is worth. `sni`: the server name of the handshake.
+  Verdict Judge(const STACK_OF(CRYPTO_BUFFER) * chain, std::string_view sni) const;
   SessionCache& sessions() const { return sessions_; }
   int64_t first_expiry() const;
   // The certificate that we show: the only one, or what the handshake of `ssl` chose so far; null:

@@ -360,8 +360,7 @@ TlsTransport::Progress TlsTransport::Advance(std::string* why, net::HandshakeFai
     // A session says that the certificate was good once; what counts is whether it is now.
     if (SSL_session_reused(ssl_.get()) && verifier != nullptr &&
         (shown || !state_->spec().server || state_->spec().require_client_certificate)) {
-      std::string_view host = state_->spec().auto_sni_san ? sni() : std::string_view();
-      verdict_ = verifier->Verify(chain, host);
+      verdict_ = state_->Judge(chain, sni());
       if (!verdict_.ok) {
         *why = verdict_.detail;
         *failure = verdict_.failure;
@@ -416,7 +415,7 @@ TlsHandshake::~TlsHandshake() {
 void TlsHandshake::Configure(const net::HandshakeOptions& options) {
   SSL* ssl = transport_->ssl_.get();
   const ContextSpec& spec = transport_->state_->spec();
-  std::string name(!options.sni.empty()                              ? options.sni
+  std::string name(!options.sni.empty() || spec.dialed_name_only     ? options.sni
                    : spec.auto_host_sni && !options.hostname.empty() ? options.hostname
                                                                      : std::string_view(spec.sni));
   if (!name.empty()) SSL_set_tlsext_host_name(ssl, name.c_str());

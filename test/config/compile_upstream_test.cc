@@ -170,8 +170,11 @@ TEST(CompileUpstreamTest, WhatIsRefused) {
        "preconnect_policy.predictive_preconnect_ratio: not supported: expected 1, or use "
        "per_upstream_preconnect_ratio"},
       {"upstream_http_protocol_options: {auto_san_validation: true}",
-       "upstream_http_protocol_options.auto_san_validation: not supported: list the names in the "
-       "validation context's match_typed_subject_alt_names"},
+       "upstream_http_protocol_options.auto_san_validation: needs auto_sni: it is the name that was "
+       "sent that the certificate must be for; "
+       "upstream_http_protocol_options.auto_san_validation: needs a transport_socket with TLS"},
+      {"upstream_http_protocol_options: {auto_sni: true, auto_san_validation: true}",
+       "upstream_http_protocol_options.auto_san_validation: needs a transport_socket with TLS"},
       {"upstream_http_protocol_options: {override_auto_sni_header: x}",
        "upstream_http_protocol_options.override_auto_sni_header: has a meaning with auto_sni only"},
       {"upstream_bind_config: {source_address: {address: here}}",

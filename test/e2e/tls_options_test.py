@@ -283,6 +283,52 @@ class UpstreamPinTest(Base):
             self.assertEqual(origin.requests, before)
 
 
+class RequestedNameTest(Base):
+    """auto_sni with auto_san_validation: the certificate must be for the host of the request, whatever else is configured."""
+
+    OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+    def options(self, **more):
+        return {self.OPTIONS: {"@type": "type.googleapis.com/" + self.OPTIONS, "explicit_http_config": {"http_protocol_options": {}},
+                               "upstream_http_protocol_options": {"auto_sni": True, "auto_san_validation": True, **more}}}
+
+    def test_names(self):
+        origin = TlsOrigin(self.env.network.ip("0.1") + ":0", self.ca.leaf("server", "DNS:a.test,DNS:*.wild.test"))
+        self.env.origins.append(origin)
+        transport = upstream({"validation_context": {"trusted_ca": file(self.ca.certificate)}}, sni="a.test")
+        at, by_field = self.at(), self.at()
+        proxy = self.proxy("names", [listener("l", at, "o"), listener("f", by_field, "f")], [
+            cluster("o", origin.address, transport=transport, typed_extension_protocol_options=self.options()),
+            cluster("f", origin.address, transport=transport,
+                    typed_extension_protocol_options=self.options(override_auto_sni_header="x-name"))])
+        for host in ("a.test", "A.test", "a.test:8443", "x.wild.test"):
+            for path in ("/x?close", "/x", "/x"):  # the first one on a connection that is closed then, the second resumes
+                status = ask(at, path, host=host).status
+                self.assertEqual(status, 503 if "close" in path else 200, host)
+        self.assertGreaterEqual(proxy.stat("cluster.o.ssl.session_reused"), 1)
+        served = origin.requests
+        for i, host in enumerate(("b.test", "x.y.wild.test", "127.0.0.1", "[::1]:80"), 1):
+            self.assertEqual(ask(at, "/x", host=host).status, 503, host)
+            self.stat_is(proxy, "cluster.o.ssl.fail_verify_san", i)
+        self.assertEqual(ask(by_field, "/x", host="b.test", headers={"x-name": "b.test"}).status, 503)
+        self.assertEqual(origin.requests, served)
+        self.assertEqual(ask(by_field, "/x", host="b.test", headers={"x-name": "a.test"}).status, 200)
+
+    def test_refused_configurations(self):
+        def refused(text, transport, **more):
+            made = cluster("o", self.origin.address, transport=transport, typed_extension_protocol_options=self.options(**more))
+            path = self.env.write("refused.yaml", bootstrap(self.at(), [listener("l", self.at(), "o")], [made]))
+            done = subprocess.run([harness.program("weft-proxy"), "-c", path, "--mode", "validate"], capture_output=True, timeout=20)
+            said = (done.stdout + done.stderr).decode()
+            self.assertNotEqual(done.returncode, 0, said)
+            self.assertIn(text, said)
+
+        refused("auto_san_validation: needs a transport_socket with TLS", None)
+        refused("validation_context: needs trusted_ca: auto_san_validation", upstream())
+        refused("auto_san_validation: needs auto_sni", upstream({"validation_context": {"trusted_ca": file(self.ca.certificate)}}),
+                auto_sni=False)
+
+
 class RevocationTest(Base):
     def test_a_list_that_changes(self):
         """A client that is revoked while the proxy runs gets in no more, by resumption neither; the others do."""
