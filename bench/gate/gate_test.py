@@ -310,15 +310,20 @@ class SyscallsTest(unittest.TestCase):
             command.write_text(script)
             return syscalls.measure(Path(folder), Lines(), rows, 0.1, command)
 
+    # A stand-in for the command: 1,000 requests a second.
+    WRITES = ("import json, sys\nvalue = lambda flag: sys.argv[sys.argv.index(flag) + 1]\nseconds = float(value('--seconds'))\n"
+              "json.dump({'peers': {'weft-proxy': {'requests': int(1000 * seconds), 'calls_per_request': %s}}}, open(value('--json'), 'w'))\n")
+
     def test_the_sum_with_waiting(self):
-        out = self.measured("import json, sys\nout = sys.argv[sys.argv.index('--json') + 1]\n"
-                            "json.dump({'peers': {'weft-proxy': {'calls_per_request': {'recvfrom': 2.0, 'epoll_wait': 0.25}}}}, open(out, 'w'))\n")
-        self.assertEqual(out, {"h1": 2.25})
+        self.assertEqual(self.measured(self.WRITES % "{'recvfrom': 2.0, 'epoll_wait': 0.25}"), {"h1": 2.25})
+
+    def test_a_slow_machine_is_given_more_time(self):
+        # 100 requests in 0.1 s: what is in flight would be 64% of them. 4.8 s make 4,800.
+        self.assertAlmostEqual(self.measured(self.WRITES % "{'seconds': seconds}")["h1"], 0.1 * 1.5 * syscalls.ENOUGH / 100)
 
     def test_a_row_that_lacks_its_load_generator_does_not_hide_the_other(self):
-        out = self.measured("import json, sys\nif 'h2' in sys.argv: sys.exit('error: there is no h2load; tools/setup --bench installs it')\n"
-                            "out = sys.argv[sys.argv.index('--json') + 1]\n"
-                            "json.dump({'peers': {'weft-proxy': {'calls_per_request': {'recvfrom': 2.0}}}}, open(out, 'w'))\n", syscalls.ROWS)
+        out = self.measured("import sys\nif 'h2' in sys.argv: sys.exit('error: there is no h2load; tools/setup --bench installs it')\n"
+                            + self.WRITES % "{'recvfrom': 2.0}", syscalls.ROWS)
         self.assertEqual(out, {"h1": 2.0, "h2": NotMeasured("there is no h2load (tools/setup --bench installs it)")})
 
     def test_ptrace_is_forbidden(self):  # strace's own words, under a seccomp filter
