@@ -128,8 +128,10 @@ class BodyPipe {
   uint64_t taken() const { return total_ - data_.size(); }
 
   // For a message that may have to be sent again: from now on what the consumer pulls is kept too,
-  // by reference, up to `max` bytes; with more than that nothing is kept any more.
+  // by reference, up to `max` bytes; with more than that nothing is kept any more. In a crowded slab
+  // that is so with more than kMaxKeptWhenCrowded: bytes that only might be needed go first.
   void KeepPulled(size_t max) { keep_max_ = max; }
+  static constexpr size_t kMaxKeptWhenCrowded = 4096;
   void StopKeeping() {
     keep_max_ = 0;
     kept_.Clear();
@@ -148,7 +150,12 @@ class BodyPipe {
 
   void Keep(size_t max) {
     size_t n = max < available() ? max : available();
-    if (kept_.size() + n > keep_max_ || kept_.slice_count() >= kMaxKept) {
+    const size_t keep = kept_.size() + n;
+    const SliceBuffer& first = again_.empty() ? data_ : again_;
+    const Block* block = first.empty() ? nullptr : first.slice(0).block().get();
+    const bool crowded = block != nullptr && block->slab().crowded();
+    if (keep > keep_max_ || kept_.slice_count() >= kMaxKept ||
+        (crowded && keep > kMaxKeptWhenCrowded)) {
       StopKeeping();
       return;
     }

@@ -7,9 +7,9 @@ namespace weft::buffer {
 
 Slab::Slab(size_t max_free) {
   for (int c = 0; c <= ClassOf(kBulkBlockBytes); ++c) {
-    // Ordinary ones are what everything is read into; of the others about as many bytes each.
+    // Ordinary ones are what everything is read into.
     free_[c].max = c == ClassOf(kBlockBytes)  ? max_free
-                   : c < ClassOf(kBlockBytes) ? (256 * 1024) >> (kMinShift + c)
+                   : c < ClassOf(kBlockBytes) ? 128 * 1024 / (CapacityOf(c) + sizeof(Block))
                                               : 8;
   }
 }
@@ -52,10 +52,6 @@ BlockRef Slab::GetSized(uint32_t bytes) {
   ++in_use_;
   in_use_bytes_ += b->capacity();
   return BlockRef(b);
-}
-
-uint32_t Slab::SizedCapacity(uint32_t bytes) {
-  return bytes <= kBulkBlockBytes ? CapacityOf(ClassOf(bytes)) : bytes;
 }
 
 void Slab::Return(Block* b) {

@@ -18,12 +18,13 @@ class Block {
   char* data() { return reinterpret_cast<char*>(this + 1); }
   uint32_t capacity() const { return capacity_; }
   uint32_t refs() const { return refs_; }
+  const Slab& slab() const { return *slab_; }
   void Ref() { ++refs_; }
   void Unref();
 
  private:
   friend class Slab;
-  Slab* slab_ = nullptr;  // null: not pooled
+  Slab* slab_ = nullptr;
   Block* next_ = nullptr;
   uint32_t refs_ = 0;
   uint32_t capacity_ = 0;
@@ -64,7 +65,7 @@ class Slab {
   static constexpr uint32_t kBulkBlockBytes = 65536 - sizeof(Block);
   // What is in use is what somebody does not take: with more than this every further reader gets
   // little at a time.
-  static constexpr size_t kCrowdedBytes = 2 * 1024 * 1024;
+  static constexpr size_t kCrowdedBytes = 1024 * 1024;
 
   explicit Slab(size_t max_free = 256);
   ~Slab();
@@ -75,9 +76,16 @@ class Slab {
   BlockRef GetBulk() { return Take(ClassOf(kBulkBlockBytes)); }  // a block of kBulkBlockBytes
   // At least `bytes`, an ordinary block or a larger one; pooled only up to kBulkBlockBytes.
   BlockRef GetLarge(uint32_t bytes) { return GetSized(bytes < kBlockBytes ? kBlockBytes : bytes); }
-  // At least `bytes`, and less than twice that: for what stays. Pooled up to kBulkBlockBytes.
+  // At least `bytes`, and at most half as much again (or 512): for what stays. Pooled up to
+  // kBulkBlockBytes.
   BlockRef GetSized(uint32_t bytes);
-  static uint32_t SizedCapacity(uint32_t bytes);
+  // Whether so many bytes that stay, in blocks of so many together, should move to one of their size:
+  // when that frees a quarter of an ordinary block or half of larger ones. Bytes that moved have to
+  // become a good deal fewer before they move again, so each is copied about once.
+  static bool WorthMoving(uint32_t bytes, size_t pinned) {
+    const size_t most = pinned <= kBlockBytes ? pinned / 4 * 3 : pinned / 2;
+    return bytes <= most && CapacityOf(ClassOf(bytes)) <= most;
+  }
   bool crowded() const { return in_use_bytes_ > kCrowdedBytes; }
   size_t in_use() const { return in_use_; }
   size_t in_use_bytes() const { return in_use_bytes_; }
@@ -88,19 +96,21 @@ class Slab {
     Block* first = nullptr;
     size_t count = 0, max = 0;
   };
-  // Blocks of 512 bytes, 1 KB, ... 64 KB, their headers included.
+  // Blocks of 512 bytes, 768, 1 KB, 1.5 KB, ... 64 KB, their headers included.
   static constexpr int kMinShift = 9, kMaxShift = 16;
   static constexpr int ClassOf(uint32_t capacity) {
-    const int shift = std::bit_width(capacity + sizeof(Block) - 1);
-    return shift < kMinShift ? 0 : shift - kMinShift;
+    const uint32_t bytes = capacity + sizeof(Block);
+    if (bytes <= 1u << kMinShift) return 0;
+    const int shift = std::bit_width(bytes - 1) - 1;  // the power of two below
+    return 2 * (shift - kMinShift) + (bytes <= 3u << (shift - 1) ? 1 : 2);
   }
   static constexpr uint32_t CapacityOf(int size_class) {
-    return (1u << (kMinShift + size_class)) - sizeof(Block);
+    return ((size_class % 2 == 0 ? 2u : 3u) << (kMinShift - 1 + size_class / 2)) - sizeof(Block);
   }
   void Return(Block* b);
   BlockRef Take(int size_class);
   Block* Make(uint32_t capacity);
-  FreeList free_[kMaxShift - kMinShift + 1];
+  FreeList free_[2 * (kMaxShift - kMinShift) + 1];
   size_t in_use_ = 0, in_use_bytes_ = 0;
 };
 

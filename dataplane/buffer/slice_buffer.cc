@@ -5,10 +5,17 @@
 
 namespace weft::buffer {
 
+namespace {
+constexpr uint32_t kFirstCopyBytes = 480;
+}  // namespace
+
 void SliceBuffer::AppendCopy(Slab& slab, std::string_view s) {
   while (!s.empty()) {
     if (!tail_ || tail_used_ == tail_->capacity()) {
-      tail_ = slab.Get();
+      // The first for a few words of framing; who copies more gets larger ones.
+      uint32_t bytes = tail_ ? 2 * tail_->capacity() : kFirstCopyBytes;
+      bytes = std::max(bytes, static_cast<uint32_t>(std::min<size_t>(s.size(), Slab::kBlockBytes)));
+      tail_ = slab.GetSized(std::min(bytes, Slab::kBlockBytes));
       tail_used_ = 0;
     }
     size_t n = std::min<size_t>(s.size(), tail_->capacity() - tail_used_);
@@ -73,8 +80,9 @@ void SliceBuffer::Shrink(Slab& slab) {
     last = b;
   }
   if (tail_ && tail_.get() != last) pinned += tail_->capacity();
-  if (2 * size_t{Slab::SizedCapacity(static_cast<uint32_t>(size_))} > pinned + sizeof(Block)) return;
-  BlockRef to = slab.GetSized(static_cast<uint32_t>(size_));
+  const uint32_t size = static_cast<uint32_t>(size_);
+  if (!Slab::WorthMoving(size, pinned)) return;
+  BlockRef to = slab.GetSized(size);
   size_t at = 0;
   for (size_t i = head_; i < slices_.size(); ++i) {
     memcpy(to->data() + at, slices_[i].data(), slices_[i].size());

@@ -53,8 +53,7 @@ class SliceBuffer {
     Clear();
     slices_.shrink_to_fit();
   }
-  // For bytes that stay: moves them to a block of their size where that at least halves what they
-  // pin. Bytes that move have to halve in number before they move again.
+  // For bytes that stay: moves them to a block of their size where that is worth it.
   void Shrink(Slab& slab);
   std::string ToString() const;
 

@@ -266,10 +266,10 @@ void TcpSession::OnWritable(End& to) {
   }
 }
 
-// What waits may wait for long: it moves to a block of its size where that at least halves what is held.
+// What waits may wait for long: it moves to a block of its size where that is worth it.
 void TcpSession::Shrink(End& end) {
   const uint32_t size = end.end - end.begin;
-  if (2 * buffer::Slab::SizedCapacity(size) > end.block->capacity()) return;
+  if (!buffer::Slab::WorthMoving(size, end.block->capacity())) return;
   buffer::BlockRef smaller = proxy_->slab().GetSized(size);
   memcpy(smaller->data(), end.block->data() + end.begin, size);
   end.block = std::move(smaller);

@@ -1,6 +1,9 @@
 // A body that has to be sent again.
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <vector>
+
 #include "dataplane/buffer/body_pipe.h"
 
 namespace weft::buffer {
@@ -63,6 +66,25 @@ TEST(RewindTest, ManySmallPiecesAreNotKept) {
     PullAll(pipe);
   }
   EXPECT_FALSE(pipe.CanRewind()) << "each would hold a block";
+}
+
+TEST(RewindTest, ACrowdKeepsLittle) {
+  Slab slab;
+  std::vector<BlockRef> crowd;
+  for (const bool crowded : {false, true}) {
+    while (crowded && !slab.crowded()) crowd.push_back(slab.GetBulk());
+    BodyPipe pipe;
+    pipe.Reset(nullptr);
+    pipe.KeepPulled(64 * 1024);
+    BlockRef block = slab.Get();
+    memset(block->data(), 'x', 10'000);
+    pipe.Write(Slice(block, block->data(), 1'000));
+    PullAll(pipe);
+    EXPECT_TRUE(pipe.CanRewind());
+    pipe.Write(Slice(block, block->data() + 1'000, 9'000));
+    PullAll(pipe);
+    EXPECT_EQ(pipe.CanRewind(), !crowded);
+  }
 }
 
 }  // namespace
