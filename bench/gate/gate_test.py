@@ -285,6 +285,10 @@ class CallgrindTest(unittest.TestCase):
                                                 "__strlen_evex", "__memset_avx512_unaligned", "__strcmp_sse42"]),
                          ["__memchr_avx2", "__memcpy_avx_unaligned_erms", "__memset_avx512_unaligned", "__strcmp_sse42", "__strlen_evex"])
 
+    def test_plain_functions_are_known_by_their_names(self):
+        self.assertTrue(all(instructions.PLAIN.match(f) for f in ("__memchr_sse2", "__memset_sse2_unaligned")))
+        self.assertFalse(any(instructions.PLAIN.match(f) for f in ("__memset_sse2_unaligned_erms", "__memchr_avx2", "main")))
+
     def test_without_a_record_the_most_expensive_are_named(self):
         self.assertEqual([line.split() for line in instructions.grown({"a": 5, "b": 7}, {})], [["7", "b"], ["5", "a"]])
 

@@ -4,7 +4,8 @@ Two runs, of FEW and of MANY requests; the difference over MANY - FEW requests h
 system calls are a figure of their own. What the peers of the pump do is left out (--toggle-collect).
 
 The C library chooses memcpy and its like by the CPU, at start. PIN makes it take the plain x86-64 ones on every CPU, and
-`unpinned` looks into the result whether that worked: a name such as __memcpy_avx_unaligned_erms means that it did not.
+`unpinned` looks into the result whether that worked: a name such as __memcpy_avx_unaligned_erms means that it did not. The C
+library's own names come from Debian's libc6-dbg.
 """
 
 import os
@@ -21,6 +22,7 @@ FEW, MANY = 960, 2880
 PIN = "glibc.cpu.hwcaps=" + ",".join("-" + f for f in (
     "AVX512F AVX512VL AVX512BW AVX2 AVX AVX_Fast_Unaligned_Load ERMS FSRM SSSE3 SSE4_1 SSE4_2 BMI1 BMI2 RTM LZCNT MOVBE POPCNT").split())
 CHOSEN_BY_CPU = re.compile(r"^__\w+_(avx|avx2|evex|evex512|avx512|ssse3|sse4_?[12]|sse42|erms)(_\w+)?$|^__\w+_erms$")
+PLAIN = re.compile(r"^__\w+_sse2(_unaligned)?$")
 TOGGLE = ["--toggle-collect=weft::bench::Pump::*::OnReadable()", "--collect-atstart=yes"]
 NAMED = 12  # functions of a figure that the baseline names
 LINE = re.compile(r"fn=\((\d+)\)(?: (.*))?$")
@@ -107,7 +109,7 @@ def run(figure, requests, out):
 def measure(folder, say, only=None):
     """({figure: instructions per request, or NotMeasured}, {figure: {function: instructions per request}})."""
     why = why_not()
-    figures, functions = {}, {}
+    figures, functions, seen = {}, {}, set()
     for figure in names():
         if only and figure not in only:
             continue
@@ -116,6 +118,7 @@ def measure(folder, say, only=None):
             continue
         few = run(figure, FEW, folder / ("callgrind.%s.few" % figure))
         many = run(figure, MANY, folder / ("callgrind.%s" % figure))
+        seen.update(many)
         wrong = unpinned(many)
         if wrong:
             figures[figure] = NotMeasured("the C library chose functions by this CPU's type in spite of GLIBC_TUNABLES: %s"
@@ -129,6 +132,8 @@ def measure(folder, say, only=None):
         figures[figure] = round((sum(many.values()) - sum(few.values())) / (MANY - FEW))
         functions[figure] = dict(sorted(each.items(), key=lambda i: -i[1]))
         say("instructions per request, %s: %s" % (figure, judge.INSTRUCTIONS.text(figures[figure])))
+    if functions and not any(PLAIN.match(f) for f in seen):
+        say("whether the C library took its plain functions can't be seen: install libc6-dbg (tools/setup --bench)")
     return figures, functions
 
 
