@@ -115,7 +115,7 @@ class ConnPoolTest : public ::testing::Test {
     pool_->Acquire(w.get());
     return w;
   }
-  bool Until(const std::function<bool()>& done, MonoNanos limit = 3 * kSecond) {
+  bool Until(const std::function<bool()>& done, MonoNanos limit = 30 * kSecond) {
     MonoNanos start = MonotonicNow();
     while (!done() && MonotonicNow() - start < limit) loop_.RunOnce();
     return done();

@@ -217,7 +217,7 @@ std::pair<std::unique_ptr<net::Transport>, std::unique_ptr<net::Transport>> Tran
 }
 
 bool RunUntil(event::Loop& loop, const std::function<bool()>& done) {
-  MonoNanos end = MonotonicNow() + 5 * kSecond;
+  MonoNanos end = MonotonicNow() + 30 * kSecond;
   event::Timer tick(loop.timers(), [](void*) {}, nullptr);
   while (!done()) {
     if (MonotonicNow() > end) return false;
