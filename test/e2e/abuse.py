@@ -188,7 +188,7 @@ def print_table():
     lines = [head]
     for name, beside, quiet, grown, bound, notes in ROWS:
         lines.append((name, "%d of %d" % (beside["good"], beside["sent"]), "%.1f ms" % quiet, "%.1f ms" % beside["p99"],
-                      "%.1f ms" % (3 * quiet), "%.1f MB" % grown, "%g MB" % bound, notes))
+                      "%.1f ms" % (3 * quiet), "%.1f MB" % grown, "%.1f MB" % bound, notes))
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     for line in lines:
         print("| " + "  ".join(cell.ljust(w) if i in (0, len(head) - 1) else cell.rjust(w)

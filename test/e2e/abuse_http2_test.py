@@ -10,7 +10,7 @@ from frames import (CALM, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, G
                     SETTINGS, WINDOW_UPDATE, frame)
 from wire import Server
 
-STALLED = 160.0  # MB, of 1,000 streams with 1 MB each that nobody takes
+STALLED = 20.0  # MB, of 1,000 streams with 1 MB each that nobody takes
 
 
 def get(path=b"/", method=b"\x82", more=b""):

@@ -17,8 +17,8 @@ from wire import Client, Server
 TCP = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
 CONNECTIONS = 10000 if LONG else 1000
-HEAD = 8.0      # KB, of one that is half sent
-READERS = 80.0  # MB, of 200 that do not read their 8 MB
+HEAD = 6.0     # KB, of one that is half sent
+READERS = 8.0  # MB, of 200 that do not read their 8 MB, and of the neighbour; the goal for them alone is 5
 
 
 def wanted(number):
@@ -117,7 +117,7 @@ class SlowTest(Base):
     def test_heads(self):
         """Slowloris: heads that grow byte by byte and never end; at most 6 KB each."""
         number = 5000 if LONG else 500
-        with self.attack("slowloris, heads", megabytes=4 + number * 7 / 1024) as a:
+        with self.attack("slowloris, heads", megabytes=2 + number * HEAD / 1024) as a:
             held = self.hold(a, 20, b"GET / HTTP/1.1\r\nHost: h\r\nX-Slow: a")  # what is made once is made
             self.settle(a)
             before = memory_kb(a.pid)
@@ -204,7 +204,7 @@ class ManyTest(Base):
     def test_idle(self):
         """Idle connections, half of them fresh, half after a request."""
         number = wanted(CONNECTIONS)
-        with self.attack("%d idle connections" % number, megabytes=number * 6 / 1024) as a:
+        with self.attack("%d idle connections" % number, megabytes=2 + number * 3 / 1024) as a:
             held = self.hold(a, number // 2)
             self.active(a, number // 2, more=True)
             self.settle(a)

@@ -29,16 +29,6 @@ bool ReadBuffer::MakeSpace(buffer::Slab& slab) {
   return true;
 }
 
-void ReadBuffer::Grow(buffer::Slab& slab, uint32_t most) {
-  const uint32_t used = end_ - begin_;
-  buffer::BlockRef bigger =
-      slab.GetLarge(std::min(std::max(used * 2, buffer::Slab::kBlockBytes), most));
-  memcpy(bigger->data(), block_->data() + begin_, used);
-  block_ = std::move(bigger);
-  begin_ = 0;
-  end_ = used;
-}
-
 ssize_t ReadBuffer::Read(net::Transport& transport, bool body) {
   const uint32_t space = block_->capacity() - end_;
   iovec iov = {block_->data() + end_, space};

@@ -2,9 +2,12 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <cstring>
 #include <string_view>
+#include <utility>
 
 #include "dataplane/buffer/body_pipe.h"
 #include "dataplane/http/h1/head_parser.h"
@@ -47,20 +50,36 @@ class ReadBuffer {
   // is told where its bytes went when they had to move: moved(from, size, to).
   template <typename Moved>
   bool MakeSectionSpace(buffer::Slab& slab, uint32_t most, Moved moved) {
-    if (!block_ || end_ < block_->capacity()) return block_ ? true : MakeSpace(slab);
+    if (!block_) return MakeSpace(slab);
+    const bool shrunk = block_->capacity() < buffer::Slab::kSmallBlockBytes;
+    if (end_ < block_->capacity() && !shrunk) return true;
     const uint32_t used = end_ - begin_;
     if (used >= most) return false;
-    const buffer::BlockRef old = block_;
-    const char* from = old->data() + begin_;
-    Grow(slab, most);
-    moved(from, used, block_->data());
+    Move(slab.GetLarge(std::min(std::max(used * 2, buffer::Slab::kBlockBytes), most)), moved);
     return true;
+  }
+  // The rest of the section comes when its peer likes: what there is of it leaves a block that is
+  // much larger. `moved` as above.
+  template <typename Moved>
+  void ShrinkSection(buffer::Slab& slab, Moved moved) {
+    const uint32_t used = end_ - begin_;
+    if (used == 0 || block_->capacity() < buffer::Slab::kSmallBlockBytes) return;
+    if (block_->capacity() < 4 * used) return;
+    Move(slab.GetSized(used), moved);
   }
   // One read; as Transport::Read. `body`: what comes is a body's, most likely.
   ssize_t Read(net::Transport& transport, bool body);
 
  private:
-  void Grow(buffer::Slab& slab, uint32_t most);
+  template <typename Moved>
+  void Move(buffer::BlockRef to, Moved moved) {
+    const uint32_t used = end_ - begin_;
+    const buffer::BlockRef old = std::exchange(block_, std::move(to));
+    memcpy(block_->data(), old->data() + begin_, used);
+    moved(old->data() + begin_, used, block_->data());
+    begin_ = 0;
+    end_ = used;
+  }
 
   buffer::BlockRef block_;
   uint32_t begin_ = 0, end_ = 0;

@@ -259,6 +259,10 @@ void ServerConnection::Process() {
     in_.Idle(!m_->in.body.full());
   } else if (state_ == State::kComplete) {
     in_.Idle(false);
+  } else if (state_ == State::kHead) {
+    in_.ShrinkSection(context_.slab, [this](const char* from, uint32_t size, const char* to) {
+      m_->head.Rebase(from, size, to);
+    });
   }
 }
 
@@ -641,6 +645,7 @@ void ServerConnection::Close() {
   state_ = State::kClosed;
   timer_.Cancel();
   TurnEndTask::Unlink();
+  in_.Release();  // many may close in one turn, and are deleted only after it
   ServerStreamEvents* events = std::exchange(events_, nullptr);
   if (m_ != nullptr) {
     m_->in.body.DetachProducer();

@@ -181,6 +181,39 @@ TEST_F(ServerConnectionTest, ClosedInsideOnRequest) {
   EXPECT_EQ(ends_, 1) << "the stream's owner is told";
 }
 
+TEST_F(ServerConnectionTest, AHeadThatStopsHoldsItsOwnSize) {
+  on_request_ = [](ServerStream& s) {
+    EXPECT_EQ(s.request().path, "/some/path");
+    EXPECT_EQ(s.request().authority, "a.example");
+    EXPECT_EQ(s.request().headers.Get("x-long"), std::string(3000, 'v'));
+    EXPECT_EQ(s.request().headers.Get("x-last"), "1");
+    Answer(s);
+  };
+  Connect();
+  const std::string head = "GET /some/path HTTP/1.1\r\nHost: a.example\r\nX-Long: " + std::string(3000, 'v') +
+                           "\r\nX-Last: 1\r\n\r\n";
+  for (int i = 0; i < 2; ++i) {
+    const int before = requests_;
+    for (size_t at = 0; at < head.size(); ++at) {
+      EXPECT_EQ(requests_, before);
+      peer_.Send(head.substr(at, 1));
+      if (at + 1 == head.size()) break;
+      EXPECT_LE(slab_.in_use_bytes(), std::max<size_t>(512, 2 * (at + 1)));
+    }
+    EXPECT_EQ(requests_, before + 1);
+    loop_.RunOnce();
+    EXPECT_EQ(slab_.in_use(), 0u);
+  }
+  // One that arrives in two parts, and one that never ends.
+  peer_.Send(head.substr(0, 100));
+  peer_.Send(head.substr(100));
+  EXPECT_EQ(requests_, 3);
+  loop_.RunOnce();
+  peer_.Send(head.substr(0, 100));
+  connection_->Close();
+  EXPECT_EQ(slab_.in_use(), 0u) << "at once, not only when it is deleted";
+}
+
 TEST_F(ServerConnectionTest, AbortedInsideOnRequest) {
   on_request_ = [&](ServerStream& s) { s.Abort(); };
   Connect();
