@@ -191,8 +191,9 @@ class Origin {
     ++requests_;
     if (HasLine(head, "upgrade: websocket")) {
       connection->tunnel = true;
-      return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "
-             "websocket\r\n\r\n";
+      // The proof is that of RFC 6455's example key, which the benches send: proxies may check it.
+      return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+             "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     }
     return answer_;
   }
