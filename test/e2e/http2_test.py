@@ -176,7 +176,7 @@ class Http2Test(Base):
             wait_until("the first window is used up", lambda: not c.pump(0.05) if self._quiet(c) else False, 20)
             grown = harness.memory_kb(self.proxy.child.process.pid) - before
             print("50 stalled streams: %d KB" % grown)
-            self.assertLess(grown, 16 * 1024)
+            self.assertLess(grown, 4 * 1024)  # 20 KB each at most where there are many: memory_test.py
             for stream in ids:
                 c.h2.reset_stream(stream, 8)
             c.flush()
