@@ -171,7 +171,14 @@ void Stream::HeadComplete(bool end_stream) {
 }
 
 void Stream::OnClosed(uint32_t h2_error) {
-  if (!ended_) Fail(UpstreamError(h2_error));
+  if (ended_) return;
+  Error e = UpstreamError(h2_error);
+  if (!peer_reset_ && !reset_sent_ && h2_error == NGHTTP2_PROTOCOL_ERROR) {
+    // nghttp2 has reset the stream for what the upstream sent.
+    e.code = ErrorCode::kProtocol;
+    e.detail = "malformed HTTP message";
+  }
+  Fail(e);
 }
 
 void Stream::SendingFailed(const Error& error) {
