@@ -1,5 +1,6 @@
 #include "dataplane/http/simple_server.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include "dataplane/buffer/slice_buffer.h"
@@ -82,6 +83,13 @@ class SimpleServer::Impl final : public ServerHandler,
         body->set_consumer(this);
       }
     }
+    // A large page was put together of many small pieces, which the C library keeps: 330 MB behind
+    // one look at the statistics of 10,000 clusters.
+    ~Call() {
+      if (response_.body.size() < kLargePage) return;
+      response_.body = std::string();
+      malloc_trim(0);
+    }
     void OnPipeReady() override {
       if (stream_ == nullptr || answered_) return;
       buffer::BodyPipe& body = *stream_->request_body();
@@ -133,6 +141,8 @@ class SimpleServer::Impl final : public ServerHandler,
     void OnStreamDone() override { End(); }
 
    private:
+    static constexpr size_t kLargePage = 1024 * 1024;
+
     void End() {
       stream_ = nullptr;
       alive_.reset();
