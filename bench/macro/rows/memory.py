@@ -4,6 +4,7 @@ processes of a proxy grew by, divided by the count, on a proxy that was started 
 import dataclasses
 
 import harness
+import peers as peers_module
 from harness import BenchError, say
 from idle import Sockets, settled
 from rows.base import Goal, Line, Row, Shape
@@ -13,18 +14,18 @@ SIZE = 1024
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What is idle. measure(row, peer): KB."""
+    """What is idle: so many of it, on a proxy of that shape. among: the peers that can do it; weft-proxy always can."""
 
     name: str
     goal: float
     shape: Shape
     count: int
-    among: tuple = ("envoy", "haproxy", "nginx", "weft-proxy")
+    among: tuple = ("envoy", "haproxy", "nginx")
     unit: str = "KB"
 
 
-H2 = ("envoy", "haproxy", "weft-proxy")
-ENVOYS = ("envoy", "weft-proxy")  # who read clusters
+H2 = ("envoy", "haproxy")
+ENVOYS = ("envoy",)  # who read clusters
 KINDS = [
     Kind("idle", 10.0, Shape(), 1, unit="MB"),
     Kind("h1-fresh", 2.0, Shape(), 2000),
@@ -61,7 +62,7 @@ class Memory(Row):
                 continue
             r.version = r.peer.version()
             for kind in self.kinds:
-                if r.name not in kind.among and r.name in ("nginx", "haproxy", "envoy"):
+                if r.name in peers_module.NAMES and r.name not in (*kind.among, "weft-proxy"):
                     continue
                 try:
                     kb[kind.name][r.name] = self.weigh(bench, r.peer, kind)
