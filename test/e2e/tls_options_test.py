@@ -56,7 +56,8 @@ class TicketKeysTest(Base):
     def session(self, at, context, session=None):
         """One request; whether the session was resumed, and the session to go on with."""
         with TlsClient(at, context, session=session) as c:
-            self.assertEqual(c.ask("/x").status, 200)
+            answer = c.ask("/x")
+            self.assertEqual(answer.status, 200, answer)
             return c.socket.session_reused, c.socket.session
 
     def contexts(self):
