@@ -239,6 +239,21 @@ TEST_F(ClientConnectionTest, ReleasedAndUsedAgainInsideNotify) {
   EXPECT_EQ(slab_.in_use(), 0u);
 }
 
+TEST_F(ClientConnectionTest, AnOpenAnswerThatIsSilentHoldsItsHeadAlone) {
+  Connect();
+  on_response_ = [&] { pipe_->set_consumer(this); };
+  on_ready_ = [&] {
+    buffer::SliceBuffer part;
+    pipe_->Pull(part);
+  };
+  Ask();
+  peer_.Send("HTTP/1.1 200 OK\r\nX-Field: value\r\nTransfer-Encoding: chunked\r\n\r\n");
+  EXPECT_LE(slab_.in_use_bytes(), 512u);
+  peer_.Send("400\r\n" + std::string(1024, 'x') + "\r\n");
+  EXPECT_LE(slab_.in_use_bytes(), 512u) << "nobody views what was taken";
+  connection_->Close();
+}
+
 TEST_F(ClientConnectionTest, ABodyThatNobodyTakesIsBounded) {
   options_.buffer_bytes = 64 * 1024;
   options_.limits.max_chunk_excess = UINT32_MAX;

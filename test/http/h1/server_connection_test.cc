@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -269,6 +270,59 @@ TEST_F(ServerConnectionTest, ABodyThatNobodyTakesIsBounded) {
     connection_->Close();
     loop_.RunOnce();
   }
+}
+
+TEST_F(ServerConnectionTest, ARequestThatWaitsHoldsItsHeadAlone) {
+  Connect();
+  peer_.Send("GET /path HTTP/1.1\r\nHost: a.example\r\nX-Field: value\r\nUpgrade: a\r\n"
+             "Connection: upgrade\r\n\r\n");
+  EXPECT_LE(slab_.in_use_bytes(), 512u);
+  peer_.Send("");
+  const RequestHead& head = stream_->request();
+  EXPECT_EQ(head.method, "GET");
+  EXPECT_EQ(head.path, "/path");
+  EXPECT_EQ(head.authority, "a.example");
+  EXPECT_EQ(head.upgrade, "a");
+  EXPECT_EQ(head.headers.Get("x-field"), "value");
+}
+
+TEST_F(ServerConnectionTest, AReaderThatStopsShutsThePipeAndHoldsWhatItWasGiven) {
+  struct : buffer::BodyPipe::Producer {
+    int spaces = 0;
+    void OnPipeSpace() override { ++spaces; }
+  } producer;
+  buffer::BodyPipe pipe;
+  pipe.Reset(&producer);
+  Connect();
+  peer_.Send(kGet);
+  ResponseHead head;
+  head.status = 200;
+  head.has_body = true;
+  head.content_length = 60'001;
+  stream_->SendResponse(head, &pipe);
+  peer_.room = 50'000;
+  {
+    buffer::BlockRef block = slab_.GetBulk();
+    memset(block->data(), 'x', 60'000);
+    pipe.Write(buffer::Slice(block, block->data(), 60'000));
+  }
+  EXPECT_FALSE(pipe.full());
+  pipe.Notify();
+  EXPECT_TRUE(pipe.full()) << "empty, but nothing would go on from it";
+  EXPECT_EQ(pipe.available(), 0u);
+  EXPECT_LE(slab_.in_use_bytes(), 17'000u) << "what is left is in a block of its size";
+  EXPECT_EQ(producer.spaces, 0);
+  peer_.MakeRoom(5'000);
+  EXPECT_EQ(producer.spaces, 0);
+  EXPECT_LE(slab_.in_use_bytes(), 9'000u);
+  peer_.MakeRoom(SIZE_MAX);
+  EXPECT_EQ(producer.spaces, 1);
+  pipe.Write(buffer::Slice::Static("y"));
+  pipe.End();
+  pipe.Notify();
+  EXPECT_EQ(done_, 1);
+  EXPECT_TRUE(peer_.out.ends_with("xy"));
+  EXPECT_EQ(peer_.out.size() - peer_.out.find("\r\n\r\n") - 4, 60'001u);
 }
 
 TEST_F(ServerConnectionTest, SmallReadsOfABodyDoNotTakeABlockEach) {

@@ -271,6 +271,74 @@ TEST_F(ServerConnectionTest, AFullKernelBoundsTheOutput) {
   for (auto& e : exchanges_) e->out.Reset(nullptr);
 }
 
+TEST_F(ServerConnectionTest, APipeIsFullWithWhatTheWindowsTake) {
+  Open();
+  SendAndTurn(codec_.Headers(1, Get(), true) + codec_.WindowUpdate(0, 1 << 20));
+  Exchange& e = *exchanges_[0];
+  e.Begin();
+  e.Write(std::string(65'000, 'x'));
+  Turn();
+  EXPECT_EQ(Body(1).size(), 65'000u);
+  e.Write(std::string(534, 'x'));
+  EXPECT_FALSE(e.out.full()) << "535 may go";
+  e.Write("yz");
+  EXPECT_TRUE(e.out.full());
+  Turn();
+  EXPECT_EQ(e.out.available(), 1u);
+  EXPECT_TRUE(e.out.full()) << "one byte, and no window";
+  EXPECT_EQ(e.spaces, 0);
+  SendAndTurn(codec_.WindowUpdate(1, 100));
+  Turn();
+  EXPECT_GE(e.spaces, 1);
+  EXPECT_FALSE(e.out.full());
+  e.End();
+  Turn();
+  EXPECT_TRUE(e.done);
+  EXPECT_EQ(Body(1).size(), 65'536u);
+}
+
+TEST_F(ServerConnectionTest, ACrowdNarrowsTheWindowsOfWhoHoldsMuch) {
+  const std::string ack("\0\0\0\4\1\0\0\0\0", 9);
+  Open();
+  SendAndTurn(ack);
+  // What others hold on this worker.
+  std::vector<buffer::BlockRef> crowd;
+  while (!slab_.crowded()) crowd.push_back(slab_.GetBulk());
+  auto windows = [&] {
+    std::vector<uint32_t> out;
+    for (const test::Frame& f : Got(NGHTTP2_SETTINGS)) {
+      if (f.payload.size() == 6 && f.payload[1] == NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE) {
+        out.push_back(f.word(2));
+      }
+    }
+    return out;
+  };
+  Send(codec_.Headers(1, Post(), false));
+  exchanges_[0]->pull = false;
+  const std::string piece(16'000, 'x');
+  for (int i = 0; i < 8; ++i) Send(codec_.Data(1, piece, false));
+  Turn();
+  EXPECT_EQ(windows(), std::vector<uint32_t>{}) << "this connection holds little";
+  for (int i = 0; i < 4; ++i) Send(codec_.Data(1, piece, false));
+  Turn();
+  EXPECT_EQ(windows(), std::vector<uint32_t>{4096});
+  SendAndTurn(ack);
+  // A stream whose consumer keeps up gets its window back.
+  Send(codec_.Headers(3, Post(), false));
+  for (int i = 0; i < 8; ++i) SendAndTurn(codec_.Data(3, std::string(4096, 'y'), false));
+  uint64_t given = 0;
+  for (const test::Frame& f : Got(NGHTTP2_WINDOW_UPDATE, 3)) given += f.word();
+  EXPECT_GE(given, uint64_t{options_.session.stream_window});
+  EXPECT_EQ(exchanges_[1]->body.size(), 8u * 4096);
+  EXPECT_TRUE(Got(NGHTTP2_WINDOW_UPDATE, 1).empty());
+  // The other one lost nothing.
+  exchanges_[0]->pull = true;
+  exchanges_[0]->Pull();
+  Turn();
+  EXPECT_EQ(exchanges_[0]->body.size(), 12u * 16'000);
+  crowd.clear();
+}
+
 TEST_F(ServerConnectionTest, DoneMeansWithTheKernel) {
   Open();
   SendAndTurn(codec_.Headers(1, Get(), true));
