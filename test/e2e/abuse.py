@@ -8,6 +8,7 @@ WEFT_LONG=1: the long form.
 import contextlib
 import json
 import os
+import resource
 import socket
 import struct
 import subprocess
@@ -29,6 +30,23 @@ LIMITS = {"circuit_breakers": {"thresholds": [{k: 20000 for k in (
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER
 
 ROWS = []
+
+
+def wanted(number):
+    """So many descriptors here and in children, or as many as may be had."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return number if hard == resource.RLIM_INFINITY else min(number, hard - 1000)
+
+
+def cpu_seconds(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        fields = f.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def descriptors(pid):
+    return len(os.listdir("/proc/%d/fd" % pid))
 
 
 class Neighbour:

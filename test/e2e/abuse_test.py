@@ -2,13 +2,13 @@
 """Connections that abuse: heads and bodies that never end, many idle ones, readers that do not read, storms, ends at every phase,
 no descriptors left; each beside a well-behaved client, which gets every answer."""
 
-import os
 import resource
 import socket
+import threading
 import time
 
 import abuse
-from abuse import BOUND, LIMITS, LONG, MB, close_all, reset
+from abuse import BOUND, LIMITS, LONG, MB, close_all, cpu_seconds, descriptors, reset, wanted
 from base import memory_kb, wait_until
 from bootstraps import address, cluster, listener
 from pki import Authority
@@ -21,25 +21,8 @@ HEAD = 6.0     # KB, of one that is half sent
 READERS = 8.0  # MB, of 200 that do not read their 8 MB, and of the neighbour; the goal for them alone is 5
 
 
-def wanted(number):
-    """So many descriptors here and in children, or as many as may be had."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return number if hard == resource.RLIM_INFINITY else min(number, hard - 1000)
-
-
-def cpu_seconds(pid):
-    with open("/proc/%d/stat" % pid) as f:
-        fields = f.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def descriptors(pid):
-    return len(os.listdir("/proc/%d/fd" % pid))
-
-
 class AnyOrigin(Server):
-    """Whole requests by Content-Length; /N: N bytes, else "ok". A byte "!" in front of a connection: echo."""
+    """Whole requests by Content-Length; /N: N bytes, else "ok"; /stuck: reads no further. A byte "!" in front: echo."""
 
     def serve(self, s):
         data = s.recv(65536)
@@ -55,6 +38,9 @@ class AnyOrigin(Server):
                     return
                 data += more
             head, _, data = data.partition(b"\r\n\r\n")
+            if b" /stuck " in head:
+                threading.Event().wait(BOUND)
+                return
             lines = head.lower().split(b"\r\n")
             length = sum(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
             while len(data) < length:
@@ -154,6 +140,24 @@ class SlowTest(Base):
 
             a.notes.append("%d bodies" % self.repeat(once))
             self.active(a, 1)
+
+    def test_chunks_that_nobody_takes(self):
+        """The same to an upstream that has stopped reading: what waits is bounded by what it takes, not by what it carries."""
+        with self.attack("chunks of a byte, upstream stuck", megabytes=16) as a:
+            held = self.hold(a, 100, b"POST /stuck HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+            a.stat_at_least("cluster.origin.upstream_rq_active", 100)
+            for s in held:
+                s.setblocking(False)
+            for _ in range(30):
+                for s in held:
+                    try:
+                        s.send(b"1;ext=0123456789\r\nx\r\n" * 1000)
+                    except BlockingIOError:
+                        pass
+            self.settle(a)
+            a.notes.append("100 uploads: %.1f MB" % (a.grown_kb() / 1024))
+            close_all(held)
+            a.stat_at_most("cluster.origin.upstream_rq_active", 0)
 
     def test_large_heads(self):
         """Heads just below what is allowed, that end; and ones that do not and grow beyond it."""
