@@ -101,7 +101,7 @@ class H2Client:
         view = memoryview(body)
         while view:
             room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size, len(view))
-            if room == 0:
+            if room <= 0:  # below 0 when the peer's SETTINGS came after the bytes (RFC 9113 section 6.9.2)
                 self.flush()
                 if self.streams[stream].reset is not None or self.streams[stream].ended or not self.pump():
                     return
