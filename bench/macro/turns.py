@@ -56,7 +56,8 @@ class Result:
         self.rss_idle_kb = self.rss_kb = self.anon_kb = 0
 
     def counted(self):
-        return [(n, t) for n, t in enumerate(self.turns) if self.rounds is None or n in self.rounds]
+        """(round, turn). A turn without one answer has no cost: other programs had the cores for all of it."""
+        return [(n, t) for n, t in enumerate(self.turns) if (self.rounds is None or n in self.rounds) and t.get("requests", 1) > 0]
 
     def values(self, get):
         return [get(t) for _, t in self.counted()]
@@ -173,7 +174,7 @@ def print_table(results, turns, title, connections=0):
     rows, notes = [], []
     for r in results:
         if not r.counted():
-            notes.append("%-10s %s" % (r.name, r.failure))
+            notes.append("%-10s %s" % (r.name, r.failure or "not one complete answer: %s" % (r.first_error()[:300] or "no time for it")))
             continue
         latency = lambda q: ("%.2f" % (median(r.values(lambda t: t["latency_us"][q])) / 1000)  # noqa: E731
                              if all("latency_us" in t for t in r.turns) else "-")
