@@ -20,7 +20,10 @@ namespace {
 constexpr size_t kCopyBelow = 4096;
 constexpr size_t kFrameHeader = 9;
 constexpr size_t kPrefaceBytes = 24;
-constexpr int kMaxReadsPerTurn = 8;
+// What is read in a turn goes out at its end: not more than stays in a core's cache until then.
+constexpr size_t kReadBytesPerTurn = 128 * 1024;
+// So much at once means that large bodies are under way.
+constexpr ssize_t kBulkRead = buffer::Slab::kBlockBytes;
 constexpr int kMaxWritesPerTurn = 16;
 constexpr uint8_t kPingData[] = {'w', 'e', 'f', 't', 'p', 'i', 'n', 'g'};
 
@@ -434,7 +437,8 @@ void SessionCore::OnReadable() {
     return;
   }
   bool more = true;
-  for (int i = 0; i < kMaxReadsPerTurn && more && ReadOnce(&more); ++i) {
+  const uint64_t until = bytes_received_ + kReadBytesPerTurn - 1024;  // blocks have headers
+  while (bytes_received_ < until && more && ReadOnce(&more)) {
     DispatchEvents();
     if (closed_) return;
   }
@@ -472,7 +476,10 @@ bool SessionCore::GrowWindow(int32_t id) {
 
 // False when there was nothing or the session is closed.
 bool SessionCore::ReadOnce(bool* more) {
-  if (!read_block_ || read_block_->refs() > 1) read_block_ = slab_.Get();
+  const uint32_t wanted = pace_.Next(slab_);
+  if (!read_block_ || read_block_->refs() > 1 || read_block_->capacity() < wanted) {
+    read_block_ = slab_.GetSized(wanted);
+  }
   iovec iov = {read_block_->data(), read_block_->capacity()};
   ssize_t n = transport_->Read(&iov, 1);
   if (n == -EAGAIN) return false;
@@ -487,6 +494,8 @@ bool SessionCore::ReadOnce(bool* more) {
     return false;
   }
   *more = static_cast<size_t>(n) == read_block_->capacity();
+  // A large block that is half full was worth it.
+  pace_.OnRead(static_cast<size_t>(n), static_cast<size_t>(n) >= wanted / 2 && n >= kBulkRead);
   return Input(read_block_, read_block_->data(), static_cast<size_t>(n));
 }
 

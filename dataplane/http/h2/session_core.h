@@ -160,6 +160,7 @@ class SessionCore : private net::Transport::Handler, private event::TurnEndTask 
   buffer::SliceBuffer out_;
   buffer::BlockRef
       read_block_;  // what is being read into; released when a read leaves nothing pinned
+  buffer::ReadPace pace_;
   buffer::BlockRef small_block_;  // copies of chunks that are too small to pin a block each
   uint32_t small_used_ = 0;
   event::Timer keepalive_;
