@@ -63,6 +63,8 @@ class ServerStream {
   // Body bytes received and sent, without heads and framing, for logs.
   virtual uint64_t bytes_received() const = 0;
   virtual uint64_t bytes_sent() const = 0;
+  // Bytes of the answer that wait for the kernel and that only this stream holds.
+  virtual size_t unsent() const = 0;
 
   // 100, 102, 103. Not sent to HTTP/1.0 peers.
   virtual void SendInformational(const ResponseHead& head) = 0;
@@ -123,6 +125,8 @@ class ClientStream {
   // Bytes of the request that the kernel took, bytes of the response received.
   virtual uint64_t bytes_sent() const = 0;
   virtual uint64_t bytes_received() const = 0;
+  // Bytes of the request that wait for the kernel and that only this stream holds.
+  virtual size_t unsent() const = 0;
 
  protected:
   ~ClientStream() = default;

@@ -143,7 +143,8 @@ bool Exchange::RefusedByOverload() {
 
 size_t Exchange::BufferedBytes() const {
   if (stream_ == nullptr) return 0;
-  size_t n = local_body_.available();
+  size_t n = local_body_.available() + stream_->unsent();
+  if (client_ != nullptr) n += client_->unsent();
   if (const buffer::BodyPipe* b = stream_->request_body()) n += b->available();
   if (upstream_body_ != nullptr) n += upstream_body_->available();
   return n;

@@ -36,6 +36,7 @@ class TcpUpstream final : public http::ClientStream,
   net::Transport& transport() override { return connection_->transport(); }
   bool reused() const override { return false; }
   uint64_t bytes_sent() const override { return sent_; }
+  size_t unsent() const override { return out_.size(); }
   uint64_t bytes_received() const override { return received_; }
 
  private:

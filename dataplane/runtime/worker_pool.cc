@@ -206,8 +206,9 @@ std::vector<uint32_t> WorkerPool::Connections() const {
 }
 
 void WorkerPool::ResetLargestStreams(uint16_t level) {
-  // As many a turn as Envoy resets, shared out; a stream below one read is not worth a failure.
-  constexpr size_t kMaxStreams = 50, kMinBytes = 16 * 1024;
+  // As many a turn as Envoy resets, shared out; a stream below a crowded worker's read is not worth
+  // a failure.
+  constexpr size_t kMaxStreams = 50, kMinBytes = 4 * 1024;
   size_t share = (kMaxStreams * level + OverloadState::kSaturated - 1) / OverloadState::kSaturated;
   size_t each = (share + workers_.size() - 1) / workers_.size();
   for (auto& w : workers_) {

@@ -43,10 +43,10 @@ class OverloadTest(harness.TestCase):
         wait_until("there is room for one again", served, 20)
 
     def test_without_memory_requests_are_refused_and_then_served_again(self):
-        """10 MB of heap at most: bodies that nobody reads fill them, the largest streams go, and it recovers."""
+        """5 MB of heap at most: bodies that nobody reads fill them, the largest streams go, and it recovers."""
         at, proxy = self.start({
             "refresh_interval": "0.05s",
-            "resource_monitors": [{"name": "heap", "typed_config": {"@type": HEAP, "max_heap_size_bytes": 10000000}}],
+            "resource_monitors": [{"name": "heap", "typed_config": {"@type": HEAP, "max_heap_size_bytes": 5000000}}],
             "actions": [
                 {"name": "envoy.overload_actions.stop_accepting_requests",
                  "triggers": [{"name": "heap", "threshold": {"value": 0.8}}]},

@@ -93,6 +93,7 @@ void ClientConnection::OnIdleTimer() {
 }
 
 uint64_t ClientConnection::bytes_sent() const { return m_ == nullptr ? 0 : m_->sent; }
+size_t ClientConnection::unsent() const { return m_ == nullptr ? 0 : m_->out.size(); }
 uint64_t ClientConnection::bytes_received() const { return m_ == nullptr ? 0 : m_->received; }
 
 // ---- request

@@ -86,6 +86,7 @@ class ClientConnection final : public ListLink<ClientConnectionTag>,
   net::Transport& transport() override { return *transport_; }
   bool reused() const override { return requests_ > 1; }
   uint64_t bytes_sent() const override;
+  size_t unsent() const override;
   uint64_t bytes_received() const override;
 
  private:

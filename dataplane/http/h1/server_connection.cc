@@ -88,6 +88,7 @@ void ServerConnection::set_idle_timeout(MonoNanos timeout) {
 }
 uint64_t ServerConnection::bytes_received() const { return m_->in.received; }
 uint64_t ServerConnection::bytes_sent() const { return m_->sent; }
+size_t ServerConnection::unsent() const { return m_->out.size(); }
 
 // ---- timers
 

@@ -74,6 +74,7 @@ class ServerConnection final : public http::ServerConnection,
   uint64_t connection_id() const override { return id(); }
   uint64_t bytes_received() const override;
   uint64_t bytes_sent() const override;
+  size_t unsent() const override;
   void SendInformational(const ResponseHead& head) override;
   void SendResponse(const ResponseHead& head, buffer::BodyPipe* body) override;
   void Abort() override;

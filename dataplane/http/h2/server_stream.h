@@ -28,6 +28,7 @@ class ServerStream final : public http::ServerStream,
   uint64_t connection_id() const override { return connection().id(); }
   uint64_t bytes_received() const override { return bytes_received_; }
   uint64_t bytes_sent() const override { return bytes_sent_; }
+  size_t unsent() const override { return 0; }  // what waits is in the pipe, or the session's
   void SendInformational(const ResponseHead& head) override;
   void SendResponse(const ResponseHead& head, buffer::BodyPipe* body) override;
   void Abort() override;

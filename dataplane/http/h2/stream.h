@@ -21,6 +21,7 @@ class Stream final : public http::ClientStream, public StreamBase {
   net::Transport& transport() override { return *client().transport_; }
   bool reused() const override { return reused_; }
   uint64_t bytes_sent() const override { return bytes_sent_; }
+  size_t unsent() const override { return 0; }  // what waits is in the pipe, or the session's
   uint64_t bytes_received() const override { return bytes_received_; }
 
  private:
