@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -16,8 +15,8 @@
 namespace weft::http::h1 {
 
 // Bytes that a connection has read and not yet used, in one block of the worker's slab; heads and
-// bodies become views of it. Holds nothing while there are none and nobody views them. Owner: a connection. Thread: the
-// worker's.
+// bodies become views of it. Holds nothing while there are none and nobody views them. Owner: a
+// connection. Thread: the worker's.
 class ReadBuffer {
  public:
   std::string_view view() const {
