@@ -7,7 +7,6 @@
 namespace weft::proxy {
 namespace {
 
-constexpr size_t kOutHighBytes = 64 * 1024;
 // How long the last bytes may take whose sender is gone.
 constexpr MonoNanos kLastBytesTimeout = 5 * kSecond;
 
@@ -72,11 +71,12 @@ void TcpUpstream::Open() {
 void TcpUpstream::OnReadable() {
   if (over_) return;
   if (!open_ || in_ended_ || released_ || in_.full()) {
+    pace_.OnPause();
     reading_off_ = true;
     transport().SetReading(false);
     return;
   }
-  buffer::BlockRef block = slab_.Get();
+  buffer::BlockRef block = slab_.GetSized(pace_.Next(slab_));
   iovec space = {block->data(), block->capacity()};
   const ssize_t n = transport().Read(&space, 1);
   if (n == -EAGAIN) return;
@@ -95,6 +95,7 @@ void TcpUpstream::OnReadable() {
     return;
   }
   const size_t size = static_cast<size_t>(n);
+  pace_.OnRead(size, size == block->capacity());
   received_ += size;
   connection_->CountReceived(size);
   if (size < buffer::BodyPipe::kCopyBelow) {
@@ -116,7 +117,12 @@ void TcpUpstream::OnPipeSpace() {
 
 void TcpUpstream::OnPipeReady() {
   if (over_ || body_ == nullptr || body_->failed()) return;  // who failed it releases this stream
-  if (out_.size() < kOutHighBytes && body_->available() > 0) body_->Pull(out_);
+  if (write_blocked_) return;  // OnWritable goes on
+  if (body_->available() > 0) {
+    body_->Pull(out_);
+  } else {
+    body_->RoomAgain();
+  }
   if (body_->finished()) {
     out_ended_ = true;
     body_ = nullptr;
@@ -129,7 +135,11 @@ void TcpUpstream::Flush() {
   const int rc = net::Flush(transport(), out_, &written);
   sent_ += written;
   connection_->CountSent(written);
-  if (rc == -EAGAIN) return;
+  write_blocked_ = rc == -EAGAIN;
+  if (write_blocked_) {
+    out_.Shrink(slab_);  // for as long as the peer likes
+    return;
+  }
   if (rc != 0) {
     connection_->set_closed_by_peer();
     Broken(-rc);

@@ -48,6 +48,7 @@ class TcpUpstream final : public http::ClientStream,
   void OnWritable() override;
   void OnPipeSpace() override;
   void OnPipeReady() override;
+  size_t PipeRoom() override { return write_blocked_ ? 0 : SIZE_MAX; }
 
   void Open();
   void Flush();
@@ -64,10 +65,12 @@ class TcpUpstream final : public http::ClientStream,
   buffer::BodyPipe in_;                // what the upstream sends
   buffer::BodyPipe* body_ = nullptr;   // what it is to get; null when all of it was taken
   buffer::SliceBuffer out_;            // taken, and not yet with the kernel
+  buffer::ReadPace pace_;
   event::Timer last_bytes_timer_;
   uint64_t sent_ = 0, received_ = 0;
   bool open_ = false, reading_off_ = false, in_ended_ = false, out_ended_ = false, shut_ = false,
        released_ = false, over_ = false;
+  bool write_blocked_ = false;  // the kernel takes no more; OnWritable will come
 };
 
 }  // namespace weft::proxy
